@@ -1,0 +1,104 @@
+// GET /api/servers: the state of every server, then what changes. Status and errors are written in the turn in which
+// they change, so that none is skipped; counters alone are collected, because at thousands of calls a second they
+// would cost more than the calls. Without readers nothing is computed.
+
+import type { ServerResponse } from 'node:http';
+import type { Clock, Timer } from '../base/clock.ts';
+import { ProxyError } from '../base/errors.ts';
+import type { Fleet } from '../relay/fleet.ts';
+import { encodeEvent, SseStream } from '../wire/sse.ts';
+
+export interface StatusOptions {
+  readonly fleet: Fleet;
+  readonly clock: Clock;
+  readonly limits: {
+    readonly keepAliveMs: number;
+    readonly sseQueueBytes: number;
+    readonly sseStallMs: number;
+    readonly statusCollectMs: number;
+    readonly maxStatusReaders: number;
+  };
+}
+
+export class StatusFeed {
+  readonly #options: StatusOptions;
+  readonly #readers = new Set<SseStream>();
+  /** What the readers know of each server, as JSON. */
+  readonly #told = new Map<string, string>();
+  readonly #changed = new Set<string>();
+  #timer: Timer | undefined;
+
+  constructor(options: StatusOptions) {
+    this.#options = options;
+  }
+
+  /** Every configured server by name, in config order, as one JSON object. */
+  snapshot(): string {
+    const members = this.#options.fleet.names().map((name) => `${JSON.stringify(name)}:${this.#json(name)}`);
+    return `{${members.join(',')}}`;
+  }
+
+  /** Opens a stream. @throws ProxyError `busy` */
+  open(res: ServerResponse): void {
+    const { clock, limits } = this.#options;
+    if (this.#readers.size >= limits.maxStatusReaders) {
+      throw new ProxyError('busy', `Too many readers of the status: at most ${limits.maxStatusReaders}`);
+    }
+    this.#flush(); // what is collected concerns those who were here before
+    if (this.#readers.size === 0) for (const name of this.#options.fleet.names()) this.#told.set(name, this.#json(name));
+    const stream = new SseStream(res, {
+      clock,
+      keepAliveMs: limits.keepAliveMs,
+      maxQueuedBytes: limits.sseQueueBytes,
+      stallMs: limits.sseStallMs,
+      onClose: () => this.#left(stream),
+    });
+    stream.write(encodeEvent('status', this.snapshot()));
+    if (stream.open) this.#readers.add(stream);
+  }
+
+  /** A server changed; `urgent` unless only its counters did. */
+  changed(name: string, urgent: boolean): void {
+    if (this.#readers.size === 0) return;
+    this.#changed.add(name);
+    if (urgent) this.#flush();
+    else this.#timer ??= this.#options.clock.after(this.#options.limits.statusCollectMs, () => this.#flush());
+  }
+
+  /** Ends every stream. */
+  close(): void {
+    this.#flush();
+    for (const reader of [...this.#readers]) reader.end();
+  }
+
+  #left(stream: SseStream): void {
+    this.#readers.delete(stream);
+    if (this.#readers.size > 0) return;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#told.clear();
+    this.#changed.clear();
+  }
+
+  #flush(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    const members: string[] = [];
+    for (const name of this.#changed) {
+      const json = this.#json(name);
+      if (this.#told.get(name) === json) continue;
+      if (json === 'null') this.#told.delete(name);
+      else this.#told.set(name, json);
+      members.push(`${JSON.stringify(name)}:${json}`);
+    }
+    this.#changed.clear();
+    if (members.length === 0) return;
+    const frame = encodeEvent('delta', `{${members.join(',')}}`);
+    for (const reader of [...this.#readers]) reader.write(frame);
+  }
+
+  /** `null` for a server that is not configured any more. */
+  #json(name: string): string {
+    return JSON.stringify(this.#options.fleet.statusOf(name) ?? null);
+  }
+}

@@ -1,0 +1,213 @@
+// One child process and its group: spawned without a shell as the leader of a group of its own, spoken to in lines,
+// and stopped by the ladder of the stdio transport (end of stdin, SIGTERM, SIGKILL), always the whole group: what
+// `npx`, `uvx` and `sh -c` start is in it. The only file that spawns.
+
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import process from 'node:process';
+import type { Clock, Timer } from '../base/clock.ts';
+import type { Limits } from '../config/limits.ts';
+import { createLineDecoder } from '../wire/lines.ts';
+
+/** How a process ended, seen from outside. */
+export type End =
+  | { readonly is: 'exited'; readonly code: number }
+  | { readonly is: 'killed'; readonly signal: string }
+  | { readonly is: 'not-spawned'; readonly code: string }
+  | { readonly is: 'closed'; readonly stream: 'stdout' | 'stdin' }
+  | { readonly is: 'line-too-long'; readonly maxLineBytes: number };
+
+export interface ChildOptions {
+  readonly command: string;
+  readonly args: readonly string[];
+  /** The whole environment of the child; nothing is inherited beside it. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  onLine(line: Buffer): void;
+  /** What it wrote to stderr, for a log. */
+  onStderr(chunk: Buffer): void;
+  /** It is dead or as good as dead; called once, unless `stop` came first. */
+  onDead(end: End): void;
+  /** Nothing of its group is left; called once, after `stop`. */
+  onGone(): void;
+}
+
+export class Child {
+  readonly #options: ChildOptions;
+  readonly #process: ChildProcessWithoutNullStreams | undefined;
+  readonly #tail: Buffer[] = [];
+  #tailBytes = 0;
+  #lastId = 0;
+  #exit: End | undefined;
+  #stdoutEnded = false;
+  #sign: End | undefined; // the first sign of death
+  #told = false;
+  #stopped = false;
+  #grace: Timer | undefined;
+  #ladder: Timer | undefined;
+
+  constructor(options: ChildOptions) {
+    this.#options = options;
+    try {
+      this.#process = spawn(options.command, options.args, { env: options.env, detached: true, windowsHide: true });
+    } catch (error) {
+      // Only for what can never be spawned, such as a name with a NUL in it.
+      queueMicrotask(() => this.#dying({ is: 'not-spawned', code: (error as NodeJS.ErrnoException).code ?? 'failed' }));
+      return;
+    }
+    const { stdin, stdout, stderr } = this.#process;
+    this.#process.on('error', (error: NodeJS.ErrnoException) => {
+      if (this.pid === undefined) this.#dying({ is: 'not-spawned', code: error.code ?? 'failed' });
+    });
+    this.#process.on('exit', (code, signal) => {
+      this.#exit = signal === null ? { is: 'exited', code: code ?? 0 } : { is: 'killed', signal };
+      this.#dying(this.#exit);
+    });
+    stdin.on('error', () => this.#dying({ is: 'closed', stream: 'stdin' }));
+    const feed = createLineDecoder({
+      maxLineBytes: options.limits.maxLineBytes,
+      maxLineParts: options.limits.maxLineParts,
+      onLine: (line) => {
+        if (!this.#told) options.onLine(line);
+      },
+      onOverflow: () => this.#dead({ is: 'line-too-long', maxLineBytes: options.limits.maxLineBytes }),
+    });
+    stdout.on('data', feed);
+    stdout.on('error', () => {}); // 'close' follows
+    stdout.on('close', () => {
+      this.#stdoutEnded = true;
+      this.#dying({ is: 'closed', stream: 'stdout' });
+    });
+    stderr.on('data', (chunk: Buffer) => {
+      this.note(chunk);
+      options.onStderr(chunk);
+    });
+    stderr.on('error', () => {});
+  }
+
+  /** The process id, which is also the id of its group. */
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
+  /** An id for a request, unique for the life of this process (R-20). */
+  nextId(): number {
+    return ++this.#lastId;
+  }
+
+  /** Writes one message and its line end. `false`: it reads too slowly and its queue is full; nothing was written. */
+  write(message: Buffer): boolean {
+    const stdin = this.#process?.stdin;
+    if (stdin === undefined || !stdin.writable) return true; // dying: every call is about to be answered
+    if (stdin.writableLength > 0 && stdin.writableLength + message.length > this.#options.limits.maxStdinQueueBytes) return false;
+    stdin.cork();
+    stdin.write(message);
+    stdin.write('\n');
+    stdin.uncork();
+    return true;
+  }
+
+  /** Adds to the tail of what it said outside the protocol; only the end of it is kept. */
+  note(chunk: Buffer): void {
+    const max = this.#options.limits.stderrTailBytes;
+    this.#tail.push(chunk.length > max ? chunk.subarray(-max) : chunk);
+    this.#tailBytes += chunk.length > max ? max : chunk.length;
+    while (this.#tailBytes - (this.#tail[0]?.length ?? 0) >= max) this.#tailBytes -= this.#tail.shift()?.length ?? 0;
+    if (this.#tail.length > 1_000) this.#tail.splice(0, this.#tail.length, Buffer.concat(this.#tail));
+  }
+
+  /** The tail as text. */
+  tail(): string {
+    return Buffer.concat(this.#tail).toString();
+  }
+
+  /** Begins the stop ladder; `onGone` tells when it is over. Safe to call twice. */
+  stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = this.#told = true;
+    this.#grace?.cancel();
+    if (this.pid === undefined) return void queueMicrotask(() => this.#options.onGone());
+    const { stopStdinMs, stopTermMs, goneAfterKillMs } = this.#options.limits;
+    this.#process?.stdin.end();
+    this.#until(stopStdinMs, () => {
+      this.#signal('SIGTERM');
+      this.#until(stopTermMs, () => {
+        this.#signal('SIGKILL');
+        this.#until(goneAfterKillMs, () => this.#leave());
+      });
+    });
+  }
+
+  /** Kills the whole group now, without waiting for anything. */
+  kill(): void {
+    this.#signal('SIGKILL');
+  }
+
+  /** Waits at most `ms` for the group to vanish, asking often; `otherwise` is the next rung. */
+  #until(ms: number, otherwise: () => void): void {
+    const { clock, limits } = this.#options;
+    const end = clock.now() + ms;
+    const look = (): void => {
+      if (this.#exit !== undefined && !this.#signal(0)) return this.#leave();
+      const left = end - clock.now();
+      if (left <= 0) return otherwise();
+      this.#ladder = clock.after(Math.min(limits.goneCheckMs, left), look);
+    };
+    look();
+  }
+
+  #leave(): void {
+    this.#ladder?.cancel();
+    // A descendant that left the group may hold the pipes; they are not ours any more.
+    this.#process?.stdout.destroy();
+    this.#process?.stderr.destroy();
+    this.#process?.stdin.destroy();
+    this.#options.onGone();
+  }
+
+  /** Signals the group; 0 only asks. `false`: there is no such group. */
+  #signal(signal: NodeJS.Signals | 0): boolean {
+    if (this.pid === undefined) return false;
+    if (process.platform === 'win32') return this.#process?.kill(signal) ?? false; // no groups there
+    try {
+      process.kill(-this.pid, signal);
+      return true;
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code === 'EPERM'; // it is there, only not ours
+    }
+  }
+
+  /**
+   * A sign of death. The exit, the end of stdout and a broken stdin come in any order, and what was written last is
+   * still in the pipes: so a moment passes before it is told, and no more, because a grandchild may hold a pipe open.
+   */
+  #dying(sign: End): void {
+    if (this.#told) return;
+    this.#sign ??= sign;
+    if (sign.is === 'not-spawned' || (this.#exit !== undefined && this.#stdoutEnded)) return this.#dead(this.#exit ?? sign);
+    this.#grace ??= this.#options.clock.after(this.#options.limits.deathGraceMs, () => this.#dead(this.#exit ?? this.#sign ?? sign));
+  }
+
+  #dead(end: End): void {
+    if (this.#told) return;
+    this.#told = true;
+    this.#grace?.cancel();
+    this.#options.onDead(end);
+  }
+}
+
+/** A way to end in words, as shown to clients. */
+export function describeEnd(end: End): string {
+  switch (end.is) {
+    case 'exited':
+      return `exited with code ${end.code}`;
+    case 'killed':
+      return `killed by ${end.signal}`;
+    case 'not-spawned':
+      return `spawn ${end.code}`;
+    case 'closed':
+      return `closed its ${end.stream}`;
+    case 'line-too-long':
+      return `sent a line of more than ${end.maxLineBytes} bytes`;
+  }
+}

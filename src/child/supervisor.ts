@@ -1,0 +1,330 @@
+// One configured server kept alive: runs the lifecycle with a clock, a process and a handshake, and puts what
+// happened into words. It decides nothing (lifecycle.ts does) and knows no call.
+
+import type { Clock, Timer } from '../base/clock.ts';
+import { ProxyError, type Reason } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { Redact } from '../base/redact.ts';
+import type { Limits } from '../config/limits.ts';
+import type { ServerConfig } from '../config/schema.ts';
+import type { Implementation, Profile } from '../protocol/legacy.ts';
+import { readMessage, type RpcMessage } from '../wire/jsonrpc.ts';
+import { startHandshake, type Link } from './handshake.ts';
+import { STOPPED, statusOf, step, type Effect, type Event, type State, type Status } from './lifecycle.ts';
+import { Child, describeEnd, type End } from './process.ts';
+import type { Turn, Turns } from './turns.ts';
+
+/** What everything below `createProxy` shares. */
+export interface World {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly limits: Limits;
+  /** From 0 up to but not including 1. */
+  random(): number;
+}
+
+/** What one server is started with; replaced as a whole when its configuration changes. */
+export interface Launch {
+  readonly config: ServerConfig;
+  /** The environment that children inherit. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly clientInfo: Implementation;
+  readonly redact: Redact;
+}
+
+/** What the proxy says about a failure of a child, already redacted. */
+export interface Failure {
+  /** A predicate: `exited with code 1`. */
+  readonly message: string;
+  /** ISO 8601. */
+  readonly at: string;
+  /** The last lines of stderr, bounded. */
+  readonly stderr: string;
+}
+
+export interface SupervisorEvents {
+  /** Status, error or restart count changed. */
+  onStatus(): void;
+  /** The handshake is done; calls may be written. */
+  onUp(link: Link, profile: Profile): void;
+  /** Something that a running child wrote. */
+  onLine(line: Buffer): void;
+  /** A message that a child wrote before its handshake was done. */
+  onEarly(message: RpcMessage, link: Link): void;
+  /** No new calls; `done` when those in flight have been answered, or after `ms` in any case. */
+  onDrain(ms: number, done: () => void): void;
+  /** The process is lost, and with it every call in flight. */
+  onDown(error: ProxyError): void;
+  /** Nobody will serve those who wait for a start. */
+  onRefuse(error: ProxyError): void;
+  onFailure(failure: Failure): void;
+}
+
+export class Supervisor {
+  readonly #name: string;
+  readonly #world: World;
+  readonly #turns: Turns;
+  readonly #events: SupervisorEvents;
+  #launch: Launch;
+  #state: State = STOPPED;
+  #child: Child | undefined;
+  #handshake: ((message: RpcMessage) => boolean) | undefined;
+  #turn: Turn | undefined;
+  #timer: Timer | undefined;
+  #failure: Failure | undefined;
+  #drainMs: number;
+  readonly #inbox: Event[] = [];
+  #stepping = false;
+  #onStopped: (() => void)[] = [];
+
+  constructor(name: string, launch: Launch, world: World, turns: Turns, events: SupervisorEvents) {
+    this.#name = name;
+    this.#launch = launch;
+    this.#world = world;
+    this.#turns = turns;
+    this.#events = events;
+    this.#drainMs = world.limits.drainReloadMs;
+  }
+
+  get status(): Status {
+    return this.#launch.config.command === undefined && !this.#launch.config.disabled ? 'error' : statusOf(this.#state);
+  }
+
+  /** Whether calls can be written now. */
+  get running(): boolean {
+    return this.#state.is === 'running';
+  }
+
+  /** Restarts in a row. */
+  get restarts(): number {
+    return 'restarts' in this.#state ? this.#state.restarts : 0;
+  }
+
+  /** The last failure, until the server runs again. */
+  get failure(): Failure | undefined {
+    return this.#failure;
+  }
+
+  /** What the next process is started with; the running one stays as it is. */
+  set launch(launch: Launch) {
+    this.#launch = launch;
+  }
+
+  /** Somebody needs it running. Answers why that will not be, or `undefined` while there is hope. */
+  start(): ProxyError | undefined {
+    if (this.#launch.config.command === undefined) {
+      this.#failure ??= { message: 'remote servers are not supported', at: this.#world.clock.timestamp(), stderr: '' };
+      return this.unavailable();
+    }
+    this.#send({ type: 'start', now: this.#world.clock.now() });
+    return this.status === 'error' ? this.unavailable() : undefined;
+  }
+
+  /** Moves a server that waits for its turn ahead of those that nobody asked for. */
+  hurry(): void {
+    this.#turn?.hurry();
+  }
+
+  /** A new process, after the calls in flight; clears the count of restarts. */
+  restart(): void {
+    this.#drainMs = this.#world.limits.drainReloadMs;
+    const startable = this.#launch.config.command !== undefined;
+    this.#send({ type: startable ? 'restart' : 'stop' });
+    if (!startable) this.start();
+  }
+
+  /** Stops it because nobody uses it; only while no call is in flight. */
+  idle(): void {
+    this.#world.log.info(this.#name, 'idle', 'stopped because it was idle');
+    this.#send({ type: 'idle' });
+  }
+
+  /** Stops it for good, after at most `drainMs` for the calls in flight; resolves when its process group is gone. */
+  stop(drainMs: number): Promise<void> {
+    this.#drainMs = drainMs;
+    this.#send({ type: 'stop' });
+    return new Promise((resolve) => {
+      if (this.#state.is === 'stopped') resolve();
+      else this.#onStopped.push(resolve);
+    });
+  }
+
+  /** Kills the process group at once. */
+  kill(): void {
+    this.#child?.kill();
+  }
+
+  /** Why no request can be served now. */
+  unavailable(): ProxyError {
+    const failure = this.#failure;
+    return new ProxyError('unavailable', `Server "${this.#name}" is not available: ${failure?.message ?? 'it is stopped'}`, {
+      data: failure?.stderr ? { stderr: failure.stderr } : {},
+    });
+  }
+
+  #send(event: Event): void {
+    this.#inbox.push(event);
+    if (this.#stepping) return; // what an effect reports is handled after the effect
+    this.#stepping = true;
+    for (let next = this.#inbox.shift(); next !== undefined; next = this.#inbox.shift()) this.#step(next);
+    this.#stepping = false;
+  }
+
+  #step(event: Event): void {
+    const { limits } = this.#world;
+    const before = this.#state;
+    const restarts = this.restarts;
+    const status = this.status;
+    const { autoRestart, maxRestarts } = this.#launch.config;
+    const [after, effects] = step(before, event, { ...limits, autoRestart, maxRestarts });
+    this.#state = after;
+    if (after !== before) this.#arm(after);
+    if (after.is !== 'waiting' && after.is !== 'starting') {
+      this.#turn?.release();
+      this.#turn = undefined;
+    }
+    if (after.is === 'running') this.#failure = undefined;
+    if (after.is === 'stopped') for (const resolve of this.#onStopped.splice(0)) resolve();
+    if (status !== this.status || restarts !== this.restarts || event.type === 'failed') this.#events.onStatus();
+    for (const effect of effects) this.#do(effect);
+  }
+
+  /** The one timer of a state: started when the state is entered, ended when it is left. */
+  #arm(state: State): void {
+    const { clock, limits } = this.#world;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    if (state.is === 'starting') {
+      this.#timer = clock.after(limits.startTimeoutMs, () =>
+        this.#failed(`did not finish its handshake in ${limits.startTimeoutMs} ms`, 'unavailable'),
+      );
+    } else if (state.is === 'running' && state.restarts > 0) {
+      this.#timer = clock.after(limits.healthyMs, () => this.#send({ type: 'healthy' }));
+    } else if (state.is === 'backoff') {
+      this.#timer = clock.after(Math.max(0, state.until - clock.now()), () => this.#send({ type: 'backoff-over' }));
+    }
+  }
+
+  #do(effect: Effect): void {
+    switch (effect) {
+      case 'queue':
+        this.#turn = this.#turns.take(() => this.#send({ type: 'turn' }));
+        break;
+      case 'spawn':
+        this.#spawn();
+        break;
+      case 'drain':
+        this.#events.onDrain(this.#drainMs, () => this.#send({ type: 'drained' }));
+        break;
+      case 'stop':
+        this.#child?.stop();
+        break;
+    }
+  }
+
+  #spawn(): void {
+    const { clock, limits, log } = this.#world;
+    const { config, env, clientInfo, redact } = this.#launch;
+    const child = new Child({
+      command: config.command ?? '',
+      args: config.args,
+      env: { ...env, ...config.env },
+      clock,
+      limits,
+      onLine: (line) => this.#heard(line, child),
+      onStderr: (chunk) => {
+        if (!log.takes('debug')) return;
+        for (const line of redact(chunk.toString()).split('\n')) if (line !== '') log.debug(this.#name, 'stderr', line.slice(0, 1_000));
+      },
+      onDead: (end) => this.#died(end),
+      onGone: () => {
+        this.#child = undefined;
+        this.#send({ type: 'gone', now: clock.now() });
+      },
+    });
+    this.#child = child;
+    log.debug(this.#name, 'spawn', redact(`started ${[config.command, ...config.args].join(' ')}`), { pid: child.pid });
+    this.#handshake = startHandshake(child, {
+      clientInfo,
+      onDone: (profile) => {
+        this.#handshake = undefined;
+        this.#send({ type: 'ready' });
+        if (this.#state.is !== 'running') return;
+        log.info(this.#name, 'running', `running (MCP ${profile.revision})`, { pid: child.pid });
+        this.#events.onUp(child, profile);
+      },
+      onFailed: (why) => this.#failed(why, 'unavailable'),
+    });
+  }
+
+  #heard(line: Buffer, child: Child): void {
+    if (this.#handshake === undefined) return this.#events.onLine(line);
+    const message = readMessage(line, this.#world.limits);
+    if (message.kind === 'malformed') child.note(Buffer.concat([line, Buffer.from('\n')]));
+    else
+      for (const each of message.kind === 'batch' ? message.messages : [message]) {
+        if (each.kind !== 'malformed' && this.#handshake?.(each) !== true) this.#events.onEarly(each, child);
+      }
+  }
+
+  #died(end: End): void {
+    const { log } = this.#world;
+    const { command } = this.#launch.config;
+    if (end.is === 'not-spawned') {
+      const searched = end.code === 'ENOENT' ? `, not found in PATH ${String({ ...this.#launch.env, ...this.#launch.config.env }['PATH'])}` : '';
+      log.error(this.#name, 'spawn_failed', this.#launch.redact(`cannot start ${command ?? ''} (${end.code})${searched}`));
+    }
+    const name = `Server "${this.#name}"`;
+    switch (end.is) {
+      case 'exited':
+        return this.#failed(describeEnd(end), 'child_exited', `${name} exited (code ${end.code})`, { exitCode: end.code });
+      case 'killed':
+        return this.#failed(describeEnd(end), 'child_exited', `${name} exited (signal ${end.signal})`, { signal: end.signal });
+      case 'line-too-long':
+        return this.#failed(describeEnd(end), 'line_too_long', `${name} ${describeEnd(end)}`);
+      case 'closed':
+      case 'not-spawned':
+        return this.#failed(describeEnd(end), 'child_exited', `${name} ${describeEnd(end)}`);
+    }
+  }
+
+  /** A failure: the state first, then those whose calls it cost, then those who wait. */
+  #failed(what: string, reason: Reason, toCallers = '', data: Record<string, unknown> = {}): void {
+    const { clock, random } = this.#world;
+    const wasUp = this.#state.is === 'running' || this.#state.is === 'draining';
+    const { redact } = this.#launch;
+    const failure = { message: redact(what), at: clock.timestamp(), stderr: this.#shownTail() };
+    this.#failure = failure;
+    this.#handshake = undefined;
+    this.#send({ type: 'failed', now: clock.now(), jitter: random() * 2 - 1 });
+    this.#report(failure);
+    if (wasUp) {
+      const shown = failure.stderr === '' ? data : { ...data, stderr: failure.stderr };
+      this.#events.onDown(new ProxyError(reason, redact(toCallers), { data: shown }));
+    }
+    if (this.status === 'error') this.#events.onRefuse(this.unavailable());
+    this.#events.onFailure(failure);
+  }
+
+  #report(failure: Failure): void {
+    const { clock, log } = this.#world;
+    const { autoRestart, maxRestarts } = this.#launch.config;
+    const state = this.#state;
+    if (state.is === 'stopping' && state.then === 'backoff') {
+      const seconds = ((state.until - clock.now()) / 1_000).toFixed(1);
+      log.warn(this.#name, 'failed', `${failure.message}, restart ${state.restarts} of ${maxRestarts} in ${seconds} s`);
+    } else {
+      const end = autoRestart && maxRestarts > 0 ? `given up after ${this.restarts} restarts` : 'not restarted (autoRestart is off)';
+      log.error(this.#name, 'failed', `${failure.message}, ${this.status === 'error' ? end : 'while it was stopped'}`);
+    }
+    for (const line of failure.stderr.split('\n')) if (line !== '') log.info(this.#name, 'stderr', `stderr: ${line}`);
+  }
+
+  /** The last lines of stderr: redacted before they are cut, so that no half of a secret remains. */
+  #shownTail(): string {
+    const { stderrShownLines, stderrShownBytes } = this.#world.limits;
+    const lines = this.#launch.redact(this.#child?.tail() ?? '').trimEnd().split('\n');
+    const shown = Buffer.from(lines.slice(-stderrShownLines).join('\n'));
+    return shown.length <= stderrShownBytes ? shown.toString() : shown.subarray(-stderrShownBytes).toString().replace(/^\ufffd+/, '');
+  }
+}

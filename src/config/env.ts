@@ -1,0 +1,106 @@
+// Settings: the environment, then `.env`, then the default; and what of both a child inherits.
+
+import { parseEnv } from 'node:util';
+import { LIMITS, type Limits } from './limits.ts';
+
+export interface Settings {
+  readonly port: number;
+  readonly host: string;
+  readonly configPath: string;
+  readonly authToken: string | undefined;
+  readonly allowedOrigins: readonly string[];
+  readonly allowedHosts: readonly string[];
+  readonly publicUrl: URL | undefined;
+  readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
+  readonly logFormat: 'text' | 'json';
+  readonly limits: Partial<Limits>;
+  /** What children inherit: the environment and `.env` without the proxy's own names. */
+  readonly childEnv: Readonly<Record<string, string>>;
+  /** Values of `.env`, for redaction. */
+  readonly secrets: readonly string[];
+}
+
+/** A setting that cannot be used; the message names the variable and what was expected, never the value. */
+export class SettingError extends Error {}
+
+const MAX_MS = 2_147_483_647; // what a timer can count
+const NUMBERS = {
+  IDLE_TIMEOUT: { limit: 'idleTimeoutMs', min: 0, max: MAX_MS },
+  REQUEST_TIMEOUT: { limit: 'requestTimeoutMs', min: 0, max: MAX_MS },
+  START_TIMEOUT: { limit: 'startTimeoutMs', min: 1, max: MAX_MS },
+  START_CONCURRENCY: { limit: 'startConcurrency', min: 1, max: 1_000 },
+  MAX_BODY_BYTES: { limit: 'maxBodyBytes', min: 1, max: 1_073_741_824 },
+  MAX_LINE_BYTES: { limit: 'maxLineBytes', min: 1, max: 1_073_741_824 },
+  MAX_PENDING: { limit: 'maxPending', min: 1, max: 1_000_000 },
+} as const;
+
+/** Every variable that the proxy reads itself; children do not inherit them. */
+export const SETTING_NAMES: readonly string[] = [
+  'PORT', 'HOST', 'CONFIG_PATH', 'AUTH_TOKEN', 'ALLOWED_ORIGINS', 'ALLOWED_HOSTS', 'PUBLIC_URL', 'LOG_LEVEL', 'LOG_FORMAT',
+  ...Object.keys(NUMBERS),
+]; // prettier-ignore
+
+/** Reads all settings. `dotenv` is the text of `.env`. @throws SettingError */
+export function readSettings(environment: Readonly<Record<string, string | undefined>>, dotenv: string): Settings {
+  const fromFile = parseEnv(dotenv) as Record<string, string>;
+  const all: Record<string, string | undefined> = { ...fromFile, ...environment };
+  const get = (name: string): string | undefined => (all[name] === '' ? undefined : all[name]);
+
+  function integer(name: string, min: number, max: number): number | undefined {
+    const text = get(name);
+    if (text === undefined) return undefined;
+    const value = /^\d+$/.test(text.trim()) ? Number(text) : NaN;
+    if (value >= min && value <= max) return value;
+    throw new SettingError(`${name}: expected an integer from ${min} to ${max}`);
+  }
+  function oneOf<T extends string>(name: string, choices: readonly [T, ...T[]]): T {
+    const text = get(name) ?? choices[0];
+    const choice = choices.find((known) => known === text);
+    if (choice === undefined) throw new SettingError(`${name}: expected one of ${choices.join(', ')}`);
+    return choice;
+  }
+  const list = (name: string): string[] => (get(name) ?? '').split(',').map((item) => item.trim()).filter((item) => item !== '');
+
+  const limits: { -readonly [K in keyof Limits]?: number } = {};
+  for (const [name, { limit, min, max }] of Object.entries(NUMBERS)) {
+    limits[limit] = integer(name, min, max) ?? LIMITS[limit];
+  }
+
+  const authToken = get('AUTH_TOKEN');
+  if (authToken !== undefined && authToken.length < 16) throw new SettingError('AUTH_TOKEN: expected 16 characters or more');
+  if (authToken !== undefined && !/^[\x21-\x7e]+$/.test(authToken)) {
+    throw new SettingError('AUTH_TOKEN: expected printable ASCII without spaces');
+  }
+  const allowedOrigins = list('ALLOWED_ORIGINS');
+  for (const origin of allowedOrigins) {
+    if (!URL.canParse(origin) || new URL(origin).origin !== origin.toLowerCase()) {
+      throw new SettingError('ALLOWED_ORIGINS: expected origins such as https://app.example.com, separated by commas');
+    }
+  }
+
+  const own = new Set(SETTING_NAMES);
+  const childEnv: Record<string, string> = {};
+  for (const [name, value] of Object.entries(all)) if (value !== undefined && !own.has(name)) childEnv[name] = value;
+
+  return {
+    port: integer('PORT', 0, 65_535) ?? 3000,
+    host: get('HOST') ?? '127.0.0.1',
+    configPath: get('CONFIG_PATH') ?? './mcp-config.json',
+    authToken,
+    allowedOrigins: allowedOrigins.map((origin) => origin.toLowerCase()),
+    allowedHosts: list('ALLOWED_HOSTS').map((host) => host.toLowerCase()),
+    publicUrl: absoluteUrl('PUBLIC_URL', get('PUBLIC_URL')),
+    logLevel: oneOf('LOG_LEVEL', ['info', 'error', 'warn', 'debug']),
+    logFormat: oneOf('LOG_FORMAT', ['text', 'json']),
+    limits,
+    childEnv,
+    secrets: Object.values(fromFile),
+  };
+}
+
+function absoluteUrl(name: string, text: string | undefined): URL | undefined {
+  if (text === undefined) return undefined;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) throw new SettingError(`${name}: expected an absolute http or https URL`);
+  return url;
+}

@@ -1,0 +1,95 @@
+// The configuration file as bytes: read whole and bounded, written so that nobody ever sees half of it.
+
+import { isUtf8 } from 'node:buffer';
+import { randomUUID } from 'node:crypto';
+import { open, readlink, realpath, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+
+export type FileState =
+  | { readonly is: 'missing' }
+  | { readonly is: 'read'; readonly bytes: Buffer }
+  | { readonly is: 'unreadable'; readonly why: string };
+
+/** Reads the file, at most `maxBytes` of it. Never throws. */
+export async function readConfigFile(path: string, maxBytes: number): Promise<FileState> {
+  try {
+    const file = await open(path, 'r');
+    try {
+      const about = await file.stat();
+      if (!about.isFile()) return { is: 'unreadable', why: 'not a regular file' };
+      if (about.size > maxBytes) return { is: 'unreadable', why: `larger than ${maxBytes} bytes` };
+      return { is: 'read', bytes: await file.readFile() };
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    const code = codeOf(error);
+    return code === 'ENOENT' || code === 'ENOTDIR' ? { is: 'missing' } : { is: 'unreadable', why: code };
+  }
+}
+
+/** Parses the bytes as JSON, with or without a BOM. The problem names a place, never the text that stands there. */
+export function parseConfigText(bytes: Buffer): { json: unknown } | { problem: string } {
+  if (!isUtf8(bytes)) return { problem: 'not valid UTF-8' };
+  const text = bytes.toString().replace(/^\ufeff/, '');
+  try {
+    return { json: JSON.parse(text) };
+  } catch (error) {
+    const position = /position (\d+)/.exec((error as Error).message)?.[1];
+    if (position === undefined) return { problem: 'not valid JSON' };
+    const before = text.slice(0, Number(position)).split('\n');
+    return { problem: `not valid JSON at line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}` };
+  }
+}
+
+/** Replaces the file: temporary file beside it, synced, renamed over the resolved path, so that a link stays a link. */
+export async function writeConfigFile(path: string, text: string): Promise<void> {
+  const target = await resolved(path);
+  const mode = await stat(target).then(
+    (about) => about.mode & 0o7777,
+    () => 0o600, // it may hold secrets
+  );
+  const temporary = join(dirname(target), `.${basename(target)}.${randomUUID()}.tmp`);
+  try {
+    const file = await open(temporary, 'wx', 0o600);
+    try {
+      await file.chmod(mode);
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, target);
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {}); // the first failure is the one to report
+    throw error;
+  }
+  await syncDirectory(dirname(target));
+}
+
+/** The system's word for a failure: `EACCES`, `ENOSPC`. */
+export function codeOf(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? 'unknown error';
+}
+
+async function resolved(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch {
+    // A new file, or a link to one.
+    return readlink(path).then(
+      (target) => resolve(dirname(path), target),
+      () => path,
+    );
+  }
+}
+
+/** Makes the rename itself durable; not every file system can. */
+async function syncDirectory(path: string): Promise<void> {
+  try {
+    const directory = await open(path, 'r');
+    await directory.sync().finally(() => directory.close());
+  } catch {
+    // The content is safe in any case.
+  }
+}

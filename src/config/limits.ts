@@ -1,0 +1,71 @@
+// Every bound that is not a setting: its default and its reason. `createProxy({ limits })` changes them; the
+// settings of `config/env.ts` are the ones that an operator may turn. Times are milliseconds.
+
+export const LIMITS = {
+  // Settings (README, "Settings")
+  idleTimeoutMs: 300_000, // 0 = never
+  requestTimeoutMs: 300_000, // since the call or its last progress; 0 = only the hard cap
+  startTimeoutMs: 180_000, // a cold `npx` or `docker` download is slow
+  startConcurrency: 4, // twenty `npx` at once starve each other
+  maxBodyBytes: 10_485_760,
+  maxLineBytes: 67_108_864,
+  maxPending: 1_000, // calls in flight per server, waiting ones included
+
+  // One call
+  requestHardCapMs: 3_600_000, // progress cannot keep a call for ever
+  startWaitMs: 50_000, // below the 60 s after which client SDKs give up
+  tombstoneMs: 60_000, // a cancelled call may still make its server ask something
+  maxMembers: 10_000, // members of a message, of its params, of its _meta: bounds what bookkeeping costs
+  maxBatch: 100,
+  maxSubscriptions: 1_000, // resource URIs per server
+
+  // One child
+  maxLineParts: 65_536, // tiny chunks cost more than their bytes
+  maxStdinQueueBytes: 16_777_216,
+  stderrTailBytes: 65_536,
+  stderrShownLines: 20,
+  stderrShownBytes: 2_048,
+  stopStdinMs: 2_000, // from end of stdin to SIGTERM
+  stopTermMs: 2_000, // from SIGTERM to SIGKILL
+  goneAfterKillMs: 500, // what is left then are zombies that only init can reap
+  goneCheckMs: 25,
+  deathGraceMs: 100, // after the first sign of death, for the last answer, exit code and stderr to arrive
+
+  // Supervision
+  backoffFirstMs: 1_000,
+  backoffMaxMs: 30_000,
+  backoffJitter: 0.2,
+  healthyMs: 60_000, // of running, after which the restarts are forgotten
+  halfOpenMs: 60_000, // after giving up, until a request may try again
+  drainReloadMs: 10_000,
+  drainShutdownMs: 5_000,
+
+  // Streams
+  keepAliveMs: 15_000, // below the idle timeout of every common reverse proxy
+  sseQueueBytes: 8_388_608,
+  sseStallMs: 60_000,
+  statusCollectMs: 250,
+  maxStatusReaders: 100,
+
+  // HTTP
+  bodyTimeoutMs: 60_000,
+  headersTimeoutMs: 30_000,
+  timeoutCheckMs: 5_000,
+  keepAliveTimeoutMs: 65_000, // longer than a load balancer's 60 s, so that it closes first
+  maxHeaderBytes: 16_384,
+  maxHeaders: 200,
+  maxConnections: 10_000,
+  maxUnansweredPerConnection: 100,
+  discardBytes: 8_388_608, // read and dropped after a 413, so that the uploader sees the answer
+  discardMs: 5_000,
+
+  // Configuration
+  configDebounceMs: 100,
+  configDebounceMaxMs: 1_000,
+  configPollMs: 2_000,
+  maxConfigBytes: 1_048_576,
+  maxServers: 1_000,
+  maxProblems: 100, // shown of an invalid configuration
+} as const;
+
+export type Limits = { readonly [K in keyof typeof LIMITS]: number };

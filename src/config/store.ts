@@ -1,0 +1,163 @@
+// The one queue through which every change of the configuration goes: the file, the API, the embedder. Each is
+// judged whole before anything is touched, so what runs is always one of the states that somebody asked for.
+
+import type { Clock } from '../base/clock.ts';
+import { ProxyError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { Diff } from './diff.ts';
+import { codeOf, parseConfigText, readConfigFile, writeConfigFile } from './file.ts';
+import type { Limits } from './limits.ts';
+import { parseConfig, type Config } from './schema.ts';
+import { watchConfigFile } from './watch.ts';
+
+export interface StoreOptions {
+  /** The configuration file; without one the configuration lives in memory only. */
+  readonly path: string | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly limits: Limits;
+  /** Takes a valid configuration over, at once, and tells what that meant. */
+  apply(config: Config): Diff;
+}
+
+export class ConfigStore {
+  readonly #options: StoreOptions;
+  #queue: Promise<unknown> = Promise.resolve();
+  #bytes: Buffer | undefined; // of the file, as last looked at
+  #watch: { close(): void } | undefined;
+
+  constructor(options: StoreOptions) {
+    this.#options = options;
+  }
+
+  /** Reads the file for the first time. A missing one is no servers. @throws ProxyError `invalid_config` */
+  async open(): Promise<void> {
+    const { path, log, limits } = this.#options;
+    if (path === undefined) return;
+    const file = await readConfigFile(path, limits.maxConfigBytes);
+    if (file.is === 'missing') {
+      log.warn('-', 'config_missing', `no configuration file at ${path}: running without servers until there is one`);
+      return;
+    }
+    if (file.is === 'unreadable') throw invalid([`the configuration file is ${file.why}`]);
+    this.#bytes = file.bytes;
+    const text = parseConfigText(file.bytes);
+    if ('problem' in text) throw invalid([`the configuration file is ${text.problem}`]);
+    this.#take(text.json);
+  }
+
+  /** Follows the file until `close`. */
+  watch(): void {
+    const { path, clock, limits } = this.#options;
+    if (path === undefined) return;
+    this.#watch = watchConfigFile(path, {
+      clock,
+      debounceMs: limits.configDebounceMs,
+      debounceMaxMs: limits.configDebounceMaxMs,
+      pollMs: limits.configPollMs,
+      onChange: () => void this.#enqueue(() => this.#fromFile(path)),
+    });
+  }
+
+  close(): void {
+    this.#watch?.close();
+  }
+
+  /** Takes over the first configuration of an embedder. @throws ProxyError `invalid_config` */
+  load(json: unknown): void {
+    this.#take(json);
+  }
+
+  /** Takes over another one without writing it. @throws ProxyError `invalid_config` */
+  reload(json: unknown): Promise<Diff> {
+    return this.#enqueue(() => this.#take(json));
+  }
+
+  /** Takes over `mcpServers` of `json` and writes it to the file first. @throws ProxyError */
+  replace(json: unknown): Promise<Diff> {
+    return this.#enqueue(async () => {
+      const config = this.#check(json);
+      if (this.#options.path !== undefined) await this.#write(this.#options.path, (json as { mcpServers: unknown }).mcpServers);
+      return this.#options.apply(config);
+    });
+  }
+
+  #enqueue<T>(job: () => T | Promise<T>): Promise<T> {
+    const done = this.#queue.then(job);
+    this.#queue = done.catch(() => {}); // its own caller sees the failure
+    return done;
+  }
+
+  async #fromFile(path: string): Promise<void> {
+    const { log, limits } = this.#options;
+    const file = await readConfigFile(path, limits.maxConfigBytes);
+    const keeps = 'the running configuration stays';
+    if (file.is === 'missing') {
+      if (this.#bytes !== undefined) log.warn('-', 'config_missing', `the configuration file is gone: ${keeps}`);
+      this.#bytes = undefined;
+      return;
+    }
+    if (file.is === 'unreadable') return log.error('-', 'config_unreadable', `the configuration file is ${file.why}: ${keeps}`);
+    if (this.#bytes?.equals(file.bytes)) return;
+    this.#bytes = file.bytes;
+    const text = parseConfigText(file.bytes);
+    if ('problem' in text) return log.error('-', 'config_invalid', `the configuration file is ${text.problem}: ${keeps}`);
+    try {
+      this.#take(text.json);
+    } catch (error) {
+      const problems = error instanceof ProxyError ? (error.data['problems'] as string[]) : ['internal error'];
+      for (const problem of problems) log.error('-', 'config_invalid', `${problem} (${keeps})`);
+    }
+  }
+
+  #take(json: unknown): Diff {
+    return this.#options.apply(this.#check(json));
+  }
+
+  #check(json: unknown): Config {
+    const parsed = parseConfig(json, this.#options.limits.maxServers);
+    if ('problems' in parsed) throw invalid(parsed.problems, this.#options.limits.maxProblems);
+    for (const path of parsed.config.ignored) this.#options.log.debug('-', 'config_ignored', `${path} is not read by this version`);
+    return parsed.config;
+  }
+
+  /** Puts `mcpServers` into the file; its other keys stay. Nothing is written where nothing would change. */
+  async #write(path: string, mcpServers: unknown): Promise<void> {
+    const { limits } = this.#options;
+    const file = await readConfigFile(path, limits.maxConfigBytes);
+    if (file.is === 'unreadable') throw new ProxyError('config_write_failed', `The configuration file is ${file.why}`);
+    const text = file.is === 'missing' ? { json: {} } : parseConfigText(file.bytes);
+    const conflict = (why: string) =>
+      new ProxyError('config_conflict', `The configuration file is ${why}; mend or remove it, nothing was overwritten`);
+    if ('problem' in text) throw conflict(text.problem);
+    if (typeof text.json !== 'object' || text.json === null || Array.isArray(text.json)) throw conflict('not a JSON object');
+
+    const present = text.json as Record<string, unknown>;
+    const next = encode({ ...present, mcpServers });
+    if (next.length > limits.maxConfigBytes) {
+      throw new ProxyError('too_large', `Payload too large: the configuration file may have ${limits.maxConfigBytes} bytes`);
+    }
+    if (file.is === 'read' && JSON.stringify(present['mcpServers']) === JSON.stringify(mcpServers)) return;
+    try {
+      await writeConfigFile(path, next.toString());
+    } catch (error) {
+      throw new ProxyError('config_write_failed', `The configuration file cannot be written (${codeOf(error)}); nothing was applied`);
+    }
+    this.#bytes = next;
+  }
+}
+
+function encode(json: unknown): Buffer {
+  try {
+    return Buffer.from(`${JSON.stringify(json, null, 2)}\n`);
+  } catch {
+    throw invalid(['nested too deeply']); // `JSON.parse` takes more levels than `JSON.stringify` does
+  }
+}
+
+function invalid(problems: readonly string[], most = problems.length): ProxyError {
+  const shown = problems.slice(0, most);
+  if (problems.length > most) shown.push(`and ${problems.length - most} more`);
+  const count = `${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}`;
+  return new ProxyError('invalid_config', `Invalid configuration: ${count}`, { data: { problems: shown } });
+}

@@ -1,0 +1,84 @@
+// The body of a POST, bounded in bytes and in time.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Deadlines } from '../base/clock.ts';
+import { ProxyError } from '../base/errors.ts';
+import { sendContinue } from './server.ts';
+
+export interface BodyOptions {
+  readonly deadlines: Deadlines;
+  readonly maxBodyBytes: number;
+  readonly bodyTimeoutMs: number;
+  /** After a refusal, the rest of the upload is read and dropped up to these bounds, else the client never sees it. */
+  readonly discardBytes: number;
+  readonly discardMs: number;
+}
+
+/** Reads the whole JSON body. @throws ProxyError `media_type`, `too_large`, `request_timeout` */
+export function readJsonBody(req: IncomingMessage, res: ServerResponse, options: BodyOptions): Promise<Buffer> {
+  const refusal = mediaProblem(req) ?? sizeProblem(Number(req.headers['content-length'] ?? 0), options);
+  if (refusal !== undefined) {
+    discard(req, options);
+    return Promise.reject(refusal);
+  }
+  sendContinue(req, res);
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    const deadline = options.deadlines.add(options.bodyTimeoutMs, () =>
+      refuse(new ProxyError('request_timeout', `Request timeout: the body was not complete after ${options.bodyTimeoutMs} ms`)),
+    );
+    function settle(): void {
+      deadline.cancel();
+      req.off('data', take).off('end', finish).off('close', gone);
+    }
+    function refuse(error: ProxyError): void {
+      settle();
+      discard(req, options);
+      reject(error);
+    }
+    function take(chunk: Buffer): void {
+      bytes += chunk.length;
+      const problem = sizeProblem(bytes, options);
+      if (problem !== undefined) refuse(problem);
+      else chunks.push(chunk);
+    }
+    function finish(): void {
+      settle();
+      resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes));
+    }
+    function gone(): void {
+      settle();
+      reject(new ProxyError('invalid_request', 'Invalid Request: the body was cut off'));
+    }
+    req.on('data', take).on('end', finish).on('close', gone);
+  });
+}
+
+function mediaProblem(req: IncomingMessage): ProxyError | undefined {
+  const type = req.headers['content-type'];
+  if (type !== undefined && type.split(';', 1)[0]?.trim().toLowerCase() !== 'application/json') {
+    return new ProxyError('media_type', 'Unsupported media type: expected Content-Type: application/json');
+  }
+  const coding = req.headers['content-encoding'];
+  if (coding !== undefined && coding.trim().toLowerCase() !== 'identity') {
+    return new ProxyError('media_type', 'Unsupported media type: expected a body without Content-Encoding');
+  }
+  return undefined;
+}
+
+function sizeProblem(bytes: number, { maxBodyBytes }: BodyOptions): ProxyError | undefined {
+  return bytes > maxBodyBytes ? new ProxyError('too_large', `Payload too large: at most ${maxBodyBytes} bytes`) : undefined;
+}
+
+function discard(req: IncomingMessage, { deadlines, discardBytes, discardMs }: BodyOptions): void {
+  if (req.complete) return;
+  let left = discardBytes;
+  const deadline = deadlines.add(discardMs, () => req.destroy());
+  req.on('data', (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left < 0) req.destroy();
+  });
+  req.once('close', () => deadline.cancel());
+  req.resume();
+}

@@ -1,0 +1,140 @@
+// Who may come in at all: Host, Origin, CORS and the token, on every path and before routing, so that no route
+// can lack it (R-63 to R-67). A server on loopback is on the internet for every web page that its user opens.
+
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { isIP } from 'node:net';
+import { ProxyError } from '../base/errors.ts';
+
+export interface GuardOptions {
+  /** The address that the server is bound to; `undefined` where an embedder listens. */
+  readonly host: string | undefined;
+  readonly token: string | undefined;
+  /** Lower case, as browsers send them. */
+  readonly allowedOrigins: readonly string[];
+  /** Lower case host names, with or without a port; `*` is any. */
+  readonly allowedHosts: readonly string[];
+  readonly publicUrl: URL | undefined;
+}
+
+const LOOPBACK_NAMES = new Set(['localhost', '127.0.0.1', '[::1]']);
+const FORWARDED = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via'];
+const CORS_HEADERS = new Set(['content-type', 'accept', 'authorization', 'last-event-id']);
+const MAX_KNOWN_HOSTS = 64;
+
+export class Guard {
+  readonly #options: GuardOptions;
+  readonly #tokenDigest: Buffer | undefined;
+  readonly #bound: boolean; // to loopback
+  /** Host headers that passed: nearly every request brings the same one. */
+  readonly #knownHosts = new Set<string>();
+
+  constructor(options: GuardOptions) {
+    this.#options = options;
+    this.#tokenDigest = options.token === undefined ? undefined : sha256(options.token);
+    this.#bound = options.host !== undefined && isLoopbackHost(options.host);
+  }
+
+  /** Checks Host and Origin, and gives an allowed Origin its CORS headers on whatever answer follows. */
+  admit(req: IncomingMessage, res: ServerResponse): ProxyError | undefined {
+    if (!this.#hostAllowed(req.headers.host)) {
+      return new ProxyError('forbidden', 'Forbidden host: add its name to ALLOWED_HOSTS if this proxy is meant to be reached by it');
+    }
+    const { origin } = req.headers;
+    if (origin === undefined) return undefined;
+    if (!this.#originAllowed(origin)) {
+      return new ProxyError('forbidden', 'Forbidden origin: add it to ALLOWED_ORIGINS if its pages may use this proxy');
+    }
+    res.setHeader('access-control-allow-origin', origin);
+    res.setHeader('vary', 'Origin');
+    res.setHeader('access-control-expose-headers', 'Mcp-Session-Id, WWW-Authenticate');
+    return undefined;
+  }
+
+  /** Answers OPTIONS; a preflight needs no token because a browser sends none with it. `allow`: methods of the path. */
+  options(req: IncomingMessage, res: ServerResponse, allow: readonly string[]): void {
+    if (req.headers['access-control-request-method'] === undefined) {
+      res.writeHead(204, { allow: [...allow, 'OPTIONS'].join(', ') }).end();
+      return;
+    }
+    const asked = (req.headers['access-control-request-headers'] ?? '').split(',').map((name) => name.trim().toLowerCase());
+    res.writeHead(204, {
+      'access-control-allow-methods': 'GET, POST, DELETE',
+      'access-control-max-age': '600',
+      'access-control-allow-headers': asked.filter((name) => CORS_HEADERS.has(name) || /^mcp-[a-z0-9-]+$/.test(name)).join(', '),
+    }).end();
+  }
+
+  /** Checks the bearer token, where one is set. */
+  authenticate(req: IncomingMessage, res: ServerResponse): ProxyError | undefined {
+    if (this.#tokenDigest === undefined) return undefined;
+    const token = /^Bearer +(\S+) *$/i.exec(req.headers.authorization ?? '')?.[1];
+    // Digests have one length, whatever was sent, and comparing them takes one time.
+    if (token !== undefined && timingSafeEqual(sha256(token), this.#tokenDigest)) return undefined;
+    res.setHeader('www-authenticate', 'Bearer');
+    return new ProxyError('unauthorized', 'Unauthorized: this proxy expects "Authorization: Bearer <token>"');
+  }
+
+  /**
+   * Whether an authenticated request may change what runs here: a configuration names programs, so this is code
+   * execution. Without a token only a client on this machine that nothing forwarded and no foreign page sent.
+   */
+  mayConfigure(req: IncomingMessage): ProxyError | undefined {
+    if (this.#tokenDigest !== undefined) return undefined;
+    const { host, origin } = req.headers;
+    const local =
+      this.#bound &&
+      isLoopbackAddress(req.socket.remoteAddress) &&
+      LOOPBACK_NAMES.has(hostName(host ?? '')) &&
+      !FORWARDED.some((name) => req.headers[name] !== undefined) &&
+      (origin === undefined || origin === `http://${host}`);
+    return local
+      ? undefined
+      : new ProxyError('forbidden', 'Forbidden: without AUTH_TOKEN only a client on the same machine may change the configuration');
+  }
+
+  #hostAllowed(header: string | undefined): boolean {
+    if (header === undefined) return false;
+    if (this.#knownHosts.has(header)) return true;
+    const host = header.toLowerCase();
+    const name = hostName(host);
+    const { publicUrl, allowedHosts } = this.#options;
+    const allowed =
+      LOOPBACK_NAMES.has(name) ||
+      (!this.#bound && isIpLiteral(name)) || // a name can be rebound to another address, an address cannot
+      name === publicUrl?.hostname ||
+      allowedHosts.some((allowed) => allowed === '*' || allowed === name || allowed === host);
+    if (allowed && this.#knownHosts.size < MAX_KNOWN_HOSTS) this.#knownHosts.add(header);
+    return allowed;
+  }
+
+  #originAllowed(origin: string): boolean {
+    const { publicUrl, allowedOrigins } = this.#options;
+    const url = URL.canParse(origin) ? new URL(origin) : undefined;
+    // An origin is scheme, host and port and nothing else; two of them in one header do not parse as one.
+    if (url === undefined || !/^https?:$/.test(url.protocol) || url.origin !== origin.toLowerCase()) return false;
+    return LOOPBACK_NAMES.has(url.hostname) || url.origin === publicUrl?.origin || allowedOrigins.includes(url.origin);
+  }
+}
+
+/** Whether binding to this address or name keeps other machines out. */
+export function isLoopbackHost(host: string): boolean {
+  return host.toLowerCase() === 'localhost' || isLoopbackAddress(host);
+}
+
+function isLoopbackAddress(address: string | undefined): boolean {
+  return address !== undefined && (address === '::1' || /^(::ffff:)?127\./.test(address));
+}
+
+/** The name in a Host header, without its port; an IPv6 literal keeps its brackets. Empty where it is none. */
+function hostName(host: string): string {
+  return /^(\[[0-9a-f:.]+\]|[^:[\]@/\\?#\s]+)(:\d{1,5})?$/i.exec(host)?.[1]?.toLowerCase() ?? '';
+}
+
+function isIpLiteral(name: string): boolean {
+  return isIP(name.startsWith('[') ? name.slice(1, -1) : name) !== 0;
+}
+
+function sha256(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}

@@ -1,0 +1,134 @@
+// The listening socket of the program: Node's timeouts set, connections and requests counted, clients that leave
+// noticed. Embedders bring their own server and need nothing of this.
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { Server as NetServer, type AddressInfo, type Socket } from 'node:net';
+import { ProxyError } from '../base/errors.ts';
+import { encodeError } from '../wire/jsonrpc.ts';
+import { fault } from './reply.ts';
+
+export interface ListenOptions {
+  readonly port: number;
+  readonly host: string;
+  readonly limits: {
+    readonly headersTimeoutMs: number;
+    readonly bodyTimeoutMs: number;
+    readonly timeoutCheckMs: number;
+    readonly keepAliveTimeoutMs: number;
+    readonly maxHeaderBytes: number;
+    readonly maxHeaders: number;
+    readonly maxConnections: number;
+    readonly maxUnansweredPerConnection: number;
+  };
+  handle(req: IncomingMessage, res: ServerResponse): void;
+  /** A connection was refused because there are too many. */
+  onDrop(): void;
+}
+
+export interface HttpServer {
+  /** The port that was bound. */
+  readonly port: number;
+  /** No new connections; those that are open go on. */
+  stopAccepting(): void;
+  /** Ends everything that is left. */
+  close(): Promise<void>;
+}
+
+/** Requests that wait for `100 Continue` before they send their body. */
+const awaitingContinue = new WeakSet<IncomingMessage>();
+
+/** Tells a client that waits for it to send its body: only now is it known to be wanted. */
+export function sendContinue(req: IncomingMessage, res: ServerResponse): void {
+  if (awaitingContinue.delete(req)) res.writeContinue();
+}
+
+/** Opens the port. Rejects with the system's error (`EADDRINUSE`). */
+export function listen(options: ListenOptions): Promise<HttpServer> {
+  const { limits } = options;
+  const server = createServer({
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: limits.headersTimeoutMs + limits.bodyTimeoutMs, // behind the body's own deadline, which can answer
+    connectionsCheckingInterval: limits.timeoutCheckMs,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    maxHeaderSize: limits.maxHeaderBytes,
+  });
+  server.maxHeadersCount = limits.maxHeaders + 1; // Node drops the rest in silence, so one more is let through to be seen
+  server.maxConnections = limits.maxConnections;
+  // A client that has sent its request may close its side and still read the answer.
+  (server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
+
+  const unanswered = new WeakMap<Socket, Set<ServerResponse>>();
+
+  function onRequest(req: IncomingMessage, res: ServerResponse): void {
+    const open = unanswered.get(req.socket) ?? new Set();
+    unanswered.set(req.socket, open.add(res));
+    res.on('error', () => {}); // written to a client that has just left
+    res.once('close', () => open.delete(res));
+    if (open.size > limits.maxUnansweredPerConnection) {
+      return fault(res, new ProxyError('busy', 'Too many unanswered requests on one connection'), 'null', { connection: 'close' });
+    }
+    if (req.rawHeaders.length > 2 * limits.maxHeaders) {
+      return fault(res, new ProxyError('headers_too_large', `Headers too large: at most ${limits.maxHeaders} headers`));
+    }
+    options.handle(req, res);
+  }
+
+  server.on('request', onRequest);
+  server.on('checkContinue', (req, res) => {
+    awaitingContinue.add(req);
+    onRequest(req, res);
+  });
+  server.on('connection', (socket) => {
+    socket.on('error', () => {}); // 'close' follows, and that is what everything listens to
+    // The end of what a client sends may be half a close or a whole one, and only a write tells: whoever has left
+    // answers an interim response with a reset, whoever still reads skips it (RFC 9110, section 15.2).
+    socket.on('end', () => {
+      for (const res of unanswered.get(socket) ?? []) {
+        if (!res.headersSent && res.req.httpVersionMinor > 0) res.writeProcessing();
+      }
+    });
+  });
+  server.on('clientError', (error: NodeJS.ErrnoException, stream) => {
+    const socket = stream as Socket;
+    const answering = [...(unanswered.get(socket) ?? [])].some((res) => res.headersSent);
+    if (!socket.writable || answering) return void socket.destroy(); // it can take no other answer
+    const [status, refusal] = refusalOf(error);
+    const body = encodeError('null', refusal.toRpc());
+    const head = `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n`;
+    socket.end(head + body.toString());
+    socket.destroySoon();
+  });
+  server.on('drop', options.onDrop);
+
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port, options.host, () => {
+      server.off('error', reject);
+      server.on('error', () => {}); // accepting failed (EMFILE): Node goes on with the next connection
+      resolve({
+        port: (server.address() as AddressInfo).port,
+        stopAccepting() {
+          // The http server's own `close` would cut idle connections on which a request may just be arriving.
+          NetServer.prototype.close.call(server);
+        },
+        close: () =>
+          new Promise((done) => {
+            server.close(() => done());
+            server.closeAllConnections();
+          }),
+      });
+    });
+  });
+}
+
+/** Status line, reason and fault for what Node's parser refused. */
+function refusalOf(error: NodeJS.ErrnoException): [status: string, refusal: ProxyError] {
+  switch (error.code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return ['431 Request Header Fields Too Large', new ProxyError('headers_too_large', 'Headers too large')];
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return ['408 Request Timeout', new ProxyError('request_timeout', 'Request timeout')];
+    default:
+      return ['400 Bad Request', new ProxyError('invalid_request', 'Invalid Request: not a valid HTTP request')];
+  }
+}

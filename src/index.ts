@@ -1,0 +1,121 @@
+#!/usr/bin/env node
+// The program: settings from the environment, signals, exit codes. The only file that touches the process it runs in.
+
+import { readFileSync } from 'node:fs';
+import { systemClock } from './base/clock.ts';
+import { ProxyError } from './base/errors.ts';
+import { formatEntry, Log, type LogSink } from './base/log.ts';
+import { readSettings, SettingError, type Settings } from './config/env.ts';
+import { LIMITS } from './config/limits.ts';
+import { isLoopbackHost } from './http/guard.ts';
+import { listen, type HttpServer } from './http/server.ts';
+import { createProxy, IMPLEMENTATION, type McpProxy } from './proxy.ts';
+
+const SECOND_SIGNAL_MS = 1_000; // npm and a terminal both deliver one Ctrl-C, so a second one counts only after this
+
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {}); // nobody reads them any more
+
+const settings = settingsOrExit();
+const sink: LogSink = {
+  level: settings.logLevel,
+  write: (entry) => void process.stderr.write(`${formatEntry(entry, settings.logFormat)}\n`),
+};
+const log = new Log(sink, systemClock);
+const proxy = createProxy({
+  configPath: settings.configPath,
+  env: settings.childEnv,
+  secrets: settings.secrets,
+  limits: settings.limits,
+  log: sink,
+  auth: { ...settings, token: settings.authToken },
+});
+for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+  process.on(event, (thrown: unknown) => {
+    const what = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+    log.error('-', 'crash', `a bug ended the proxy: ${what}`);
+    proxy.kill();
+    process.exit(1);
+  });
+}
+
+await proxy.open().catch((error: unknown) => {
+  const problems = error instanceof ProxyError ? (error.data['problems'] as string[]) : [String(error)];
+  for (const problem of problems) log.error('-', 'config_invalid', problem);
+  process.exit(1);
+});
+const server = await openPort(proxy, settings);
+endOnSignal(proxy, server);
+proxy.start();
+announce(server.port);
+
+function settingsOrExit(): Settings {
+  try {
+    return readSettings(process.env, dotenv());
+  } catch (error) {
+    if (!(error instanceof SettingError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exit(1);
+  }
+}
+
+function dotenv(): string {
+  try {
+    return readFileSync('.env', 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return '';
+    throw new SettingError(`.env: cannot be read (${code})`);
+  }
+}
+
+async function openPort(proxy: McpProxy, { host, port, limits }: Settings): Promise<HttpServer> {
+  try {
+    return await listen({
+      host,
+      port,
+      limits: { ...LIMITS, ...limits },
+      handle: proxy.listener,
+      onDrop: () => log.warn('-', 'connection_refused', `a connection was refused: there are ${LIMITS.maxConnections} already`),
+    });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why = code === 'EADDRINUSE' ? 'it is in use; set PORT to another one' : String(code);
+    log.error('-', 'listen_failed', `cannot listen on port ${port} of ${host}: ${why}`);
+    process.exit(1);
+  }
+}
+
+function endOnSignal(proxy: McpProxy, server: HttpServer): void {
+  let first: number | undefined;
+  const onSignal = (signal: string): void => {
+    if (first === undefined) {
+      first = systemClock.now();
+      log.info('-', 'shutdown', `${signal}: shutting down`);
+      server.stopAccepting();
+      void proxy
+        .close()
+        .then(() => server.close())
+        .then(() => process.exit(0));
+    } else if (systemClock.now() - first >= SECOND_SIGNAL_MS) {
+      proxy.kill();
+      process.exit(1);
+    }
+  };
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, onSignal);
+}
+
+/** Says where everything is, on stdout. */
+function announce(port: number): void {
+  const { host, authToken, publicUrl } = settings;
+  const name = host.includes(':') ? `[${host}]` : host;
+  const origin = publicUrl?.origin ?? `http://${name}:${port}`;
+  const lines = [`MCP proxy ${IMPLEMENTATION.version} on ${origin}`];
+  for (const server of proxy.servers()) {
+    const base = `${origin}/${encodeURIComponent(server)}`;
+    lines.push(`  ${server}  ${base}/mcp  ${base}/sse`);
+  }
+  process.stdout.write(`${lines.join('\n')}\n`);
+  if (authToken === undefined && !isLoopbackHost(host)) {
+    log.warn('-', 'open', `anyone who reaches ${name}:${port} can use these servers: set AUTH_TOKEN, or HOST=127.0.0.1`);
+  }
+}

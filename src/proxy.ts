@@ -1,0 +1,219 @@
+// The house, and the door to it. Start reading here.
+//
+//    base/        clock, errors (the table of faults), log, redaction
+//    wire/        bytes <-> messages: lines, raw envelopes, JSON-RPC, event streams; no decisions
+//    protocol/    what the MCP specification says, as tables and pure functions
+//    config/      what the operator wants: file, schema, diff, settings, every bound
+//    http/        node:http without MCP: server, guard, router, bodies, replies
+//    child/       one supervised process: lifecycle (pure), supervisor, process, handshake
+//    relay/       many clients <-> one child: relay, subscriptions, one server, the fleet of all
+//    transports/  what a client may speak
+//    admin/       the operator's door
+//    index.ts     the program: settings, signals, exit codes
+//
+// A room imports only from rooms above it (protocol, config and http do not know each other, nor do transports
+// and admin). One request: guard -> router -> classify -> transport (makes an Exchange) -> fleet -> relay (id out)
+// -> child; and back: relay (id back) -> Exchange.settle -> client.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Admin } from './admin/admin.ts';
+import { StatusFeed } from './admin/status.ts';
+import { Deadlines, systemClock, type Clock } from './base/clock.ts';
+import { asProxyError, ProxyError, shuttingDown } from './base/errors.ts';
+import { Log, type LogSink } from './base/log.ts';
+import type { Diff } from './config/diff.ts';
+import { LIMITS, type Limits } from './config/limits.ts';
+import type { ConfigInput } from './config/schema.ts';
+import { ConfigStore } from './config/store.ts';
+import { Guard } from './http/guard.ts';
+import { fault } from './http/reply.ts';
+import { match, route, type Match } from './http/router.ts';
+import { Fleet } from './relay/fleet.ts';
+import { SimpleTransport } from './transports/simple.ts';
+
+export type { Clock, Timer } from './base/clock.ts';
+export type { Level, LogEntry, LogSink } from './base/log.ts';
+export type { Diff } from './config/diff.ts';
+export type { Limits } from './config/limits.ts';
+export type { ConfigInput, ServerConfigInput } from './config/schema.ts';
+export { ProxyError, type Reason, type RpcError } from './base/errors.ts';
+export { formatEntry } from './base/log.ts';
+
+/** Who this proxy says it is to the servers behind it. */
+export const IMPLEMENTATION = { name: '@prompty-app/mcp-proxy', version: '1.1.0' } as const;
+
+export interface ProxyOptions {
+  /** The servers, from the start. Without it, or with `configPath`, there are none until `open` or `reload`. */
+  readonly config?: ConfigInput;
+  /** A configuration file to read (`open`), follow (`start`) and write (`POST /api/config`). */
+  readonly configPath?: string;
+  /** What children inherit; the proxy itself reads no environment. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Values that are never shown, beside those of each server's own `env`. */
+  readonly secrets?: readonly string[];
+  /** Changes of single bounds. */
+  readonly limits?: Partial<Limits>;
+  /** Where log entries go; nowhere without it. */
+  readonly log?: LogSink;
+  readonly auth?: {
+    /** Bearer token that every request but OPTIONS and GET /health needs; 16 characters or more. */
+    readonly token?: string | undefined;
+    /** Origins beside loopback whose pages may use the proxy. */
+    readonly allowedOrigins?: readonly string[];
+    /** Host names by which it may be reached; `*` is any. */
+    readonly allowedHosts?: readonly string[];
+    readonly publicUrl?: URL | undefined;
+    /** The address that the server is bound to. Only with a loopback one is the configuration open without a token. */
+    readonly host?: string;
+  };
+  /** Path in front of every route: `/mcp` or nothing. */
+  readonly basePath?: string;
+  /** Time and chance, for tests. */
+  readonly world?: { readonly clock?: Clock; readonly random?: () => number };
+}
+
+export interface McpProxy {
+  /** Answers a request whose path is one of the proxy's; `false`: it is not, and nothing was touched. */
+  handle(req: IncomingMessage, res: ServerResponse): boolean;
+  /** Answers every request: a path that is none of the proxy's gets its 404. For servers that serve nothing else. */
+  readonly listener: (req: IncomingMessage, res: ServerResponse) => void;
+  /** Reads `configPath`. @throws ProxyError `invalid_config`, with `data.problems` */
+  open(): Promise<void>;
+  /** Starts the servers in the background and follows `configPath`. With `config`, `createProxy` does it. */
+  start(): void;
+  /** Takes over another configuration, at once. @throws ProxyError `invalid_config`, with `data.problems` */
+  reload(config: ConfigInput): Promise<Diff>;
+  /** The names of the configured servers, disabled ones left out. */
+  servers(): string[];
+  /** Lets calls in flight finish, ends streams and processes, within ten seconds. Nothing is left after it. */
+  close(): Promise<void>;
+  /** Kills every child process group at once; for the last resort. */
+  kill(): void;
+}
+
+/** Builds a proxy. @throws ProxyError `invalid_config` */
+export function createProxy(options: ProxyOptions): McpProxy {
+  const { auth = {}, configPath } = options;
+  if (auth.token !== undefined && auth.token.length < 16) throw new TypeError('auth.token: expected 16 characters or more');
+  const basePath = (options.basePath ?? '').replace(/\/+$/, '');
+  const limits = { ...LIMITS, ...options.limits };
+  const clock = options.world?.clock ?? systemClock;
+  const log = new Log(options.log, clock);
+  const world = { clock, log, limits, random: options.world?.random ?? Math.random };
+  const deadlines = new Deadlines(clock);
+  const body = { ...limits, deadlines };
+
+  const fleet: Fleet = new Fleet({
+    world,
+    deadlines,
+    env: Object.fromEntries(Object.entries(options.env).filter((entry): entry is [string, string] => entry[1] !== undefined)),
+    secrets: [...(options.secrets ?? []), ...(auth.token === undefined ? [] : [auth.token])],
+    clientInfo: IMPLEMENTATION,
+    onStatus: (name, urgent) => status.changed(name, urgent),
+  });
+  const status = new StatusFeed({ fleet, clock, limits });
+  const store = new ConfigStore({ path: configPath, clock, log, limits, apply: (config) => fleet.apply(config) });
+  const guard = new Guard({
+    host: auth.host,
+    token: auth.token,
+    allowedOrigins: auth.allowedOrigins ?? [],
+    allowedHosts: auth.allowedHosts ?? [],
+    publicUrl: auth.publicUrl,
+  });
+  const admin = new Admin({ guard, fleet, store, status, body });
+  const simple = new SimpleTransport({ fleet, clock, body, bounds: limits, stream: limits, publicUrl: auth.publicUrl, basePath });
+
+  const routes = [
+    route('GET', '/health', (_, req: IncomingMessage, res: ServerResponse) => admin.health(req, res)),
+    route('HEAD', '/health', (_, req: IncomingMessage, res: ServerResponse) => admin.health(req, res)),
+    route('GET', '/api/servers', (_, req: IncomingMessage, res: ServerResponse) => admin.servers(req, res)),
+    route('POST', '/api/config', (_, req: IncomingMessage, res: ServerResponse) => admin.configure(req, res)),
+    route('POST', '/api/servers/:server/restart', ({ server }, req: IncomingMessage, res: ServerResponse) => admin.restart(server, req, res)),
+    route('POST', '/:server/mcp', ({ server }, req: IncomingMessage, res: ServerResponse) => simple.post(server, req, res)),
+    route('POST', '/:server/message', ({ server }, req: IncomingMessage, res: ServerResponse) => simple.post(server, req, res)),
+    route('GET', '/:server/sse', ({ server }, req: IncomingMessage, res: ServerResponse) => simple.stream(server, req, res)),
+  ];
+  type Found = Match<[IncomingMessage, ServerResponse]>;
+
+  let closing: Promise<void> | undefined;
+
+  /** Who may come in, and where to: the order of R-63. */
+  async function serve(req: IncomingMessage, res: ServerResponse, path: string, found: Found): Promise<void> {
+    try {
+      const stranger = guard.admit(req, res);
+      if (stranger !== undefined) throw stranger;
+      if (req.method === 'OPTIONS') return guard.options(req, res, found.is === 'method' ? found.allow : []);
+      const open = found.is === 'found' && path === '/health';
+      const unknown = open ? undefined : guard.authenticate(req, res);
+      if (unknown !== undefined) throw unknown;
+      if (found.is === 'none') throw notFound(path);
+      if (found.is === 'method') {
+        res.setHeader('allow', found.allow.join(', '));
+        throw new ProxyError('method_not_allowed', `Method not allowed: this path takes ${found.allow.join(' or ')}`);
+      }
+      if (closing !== undefined) throw shuttingDown();
+      await found.route.handle(found.params, req, res);
+    } catch (thrown) {
+      const error = asProxyError(thrown);
+      if (error.reason === 'internal') {
+        const cause = error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : String(error.cause);
+        log.error('-', 'internal', `internal error at ${req.method} ${path}: ${cause}`);
+      }
+      if (closing !== undefined) res.setHeader('connection', 'close');
+      fault(res, error);
+    }
+  }
+
+  function start(): void {
+    fleet.start();
+    store.watch();
+  }
+
+  async function end(): Promise<void> {
+    store.close();
+    await fleet.close();
+    status.close();
+    deadlines.close();
+  }
+
+  if (options.config !== undefined) {
+    store.load(options.config);
+    start();
+  }
+
+  return {
+    handle(req, res) {
+      const path = pathOf(req, basePath);
+      const found: Found = path === undefined ? { is: 'none' } : match(routes, req.method ?? '', path);
+      if (path === undefined || found.is === 'none') return false;
+      void serve(req, res, path, found);
+      return true;
+    },
+    listener(req, res) {
+      const path = pathOf(req, basePath) ?? '/';
+      void serve(req, res, path, match(routes, req.method ?? '', path));
+    },
+    open: () => store.open(),
+    start,
+    reload: (config) => store.reload(config),
+    servers: () => fleet.names().filter((name) => fleet.statusOf(name)?.status !== 'stopped'),
+    close: () => (closing ??= end()),
+    kill: () => fleet.kill(),
+  };
+}
+
+/** The path below `basePath`, without its query; `undefined` when the request is for somebody else. */
+function pathOf(req: IncomingMessage, basePath: string): string | undefined {
+  const target = req.url ?? '/';
+  const url = target.startsWith('/') ? target : URL.canParse(target) ? new URL(target).pathname : '/';
+  const query = url.indexOf('?');
+  const path = query === -1 ? url : url.slice(0, query);
+  if (basePath === '') return path;
+  return path === basePath || path.startsWith(`${basePath}/`) ? path.slice(basePath.length) : undefined;
+}
+
+function notFound(path: string): ProxyError {
+  const [, server = ''] = path.split('/');
+  const hint = /^\/[^/]+\/?$/.test(path) ? `; a server is reached at /${server}/mcp and /${server}/sse` : '';
+  return new ProxyError('not_found', `Not found: ${path.slice(0, 200)}${hint}`);
+}

@@ -1,0 +1,131 @@
+// All servers by name: takes a configuration over by touching only what it changes, starts and stops everything, and
+// tells what state it is in. The running configuration is its.
+
+import { ProxyError } from '../base/errors.ts';
+import { Deadlines } from '../base/clock.ts';
+import { createRedact } from '../base/redact.ts';
+import type { Launch, World } from '../child/supervisor.ts';
+import { Turns } from '../child/turns.ts';
+import { diffConfig, type Diff } from '../config/diff.ts';
+import type { Config, ServerConfig } from '../config/schema.ts';
+import type { Implementation } from '../protocol/legacy.ts';
+import { McpServer, type ServerStatus } from './server.ts';
+
+export interface FleetOptions {
+  readonly world: World;
+  readonly deadlines: Deadlines;
+  /** What children inherit. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Values that are never shown. */
+  readonly secrets: readonly string[];
+  readonly clientInfo: Implementation;
+  /** The status of a server changed, or whether it exists; `urgent` unless only counters did. */
+  onStatus(name: string, urgent: boolean): void;
+}
+
+export class Fleet {
+  readonly #options: FleetOptions;
+  readonly #turns: Turns;
+  #config: Config['servers'] = new Map();
+  #servers = new Map<string, McpServer>();
+  /** Removed, but their processes are not gone: a server that comes back under the same name waits for them. */
+  readonly #leaving = new Map<string, McpServer>();
+  #started = false;
+  #closing = false;
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+    this.#turns = new Turns(options.world.limits.startConcurrency);
+  }
+
+  /** The server of this name, ready to take requests. @throws ProxyError `unknown_server`, `unavailable` */
+  get(name: string): McpServer {
+    if (this.#closing) throw new ProxyError('shutdown', 'Shutting down', { status: 503 });
+    const server = this.#servers.get(name);
+    if (server === undefined) throw new ProxyError('unknown_server', `Unknown server: ${name}`);
+    if (server.disabled) throw new ProxyError('unavailable', `Server "${name}" is not available: it is disabled`);
+    return server;
+  }
+
+  /** Every configured server in config order. */
+  names(): string[] {
+    return [...this.#servers.keys()];
+  }
+
+  /** The status of one server; `undefined` when it is not configured. */
+  statusOf(name: string): ServerStatus | undefined {
+    return this.#servers.get(name)?.status;
+  }
+
+  /** Starts every enabled server, each on its own. */
+  start(): void {
+    this.#started = true;
+    for (const server of this.#servers.values()) if (!server.disabled) server.start();
+  }
+
+  /** Makes a configuration the running one; answers before anything has started or stopped. */
+  apply(config: Config): Diff {
+    const { world } = this.#options;
+    const diff = diffConfig(this.#config, config.servers);
+    this.#config = config.servers;
+    const before = this.#servers;
+    this.#servers = new Map();
+    for (const [name, wanted] of config.servers) this.#servers.set(name, this.#configured(name, wanted, before.get(name)));
+    for (const [name, server] of before) if (!this.#servers.has(name)) this.#leave(name, server);
+
+    if (this.#started && !this.#closing) {
+      for (const name of diff.started) this.#servers.get(name)?.start();
+      for (const name of diff.restarted) this.#servers.get(name)?.restart();
+    }
+    for (const name of diff.stopped) {
+      const disabled = new ProxyError('unavailable', `Server "${name}" is not available: it was disabled`);
+      void this.#servers.get(name)?.stop(disabled, world.limits.drainReloadMs);
+      this.#options.onStatus(name, true);
+    }
+    const said = Object.entries(diff).filter(([what, names]) => what !== 'kept' && names.length > 0);
+    if (said.length > 0) {
+      world.log.info('-', 'config_applied', `configuration applied: ${said.map(([what, names]) => `${what} ${names.join(', ')}`).join('; ')}`);
+    }
+    return diff;
+  }
+
+  /** A new process for this server. @throws ProxyError */
+  restart(name: string): void {
+    this.get(name).restart();
+  }
+
+  /** Stops all servers at once, after at most `drainMs` for the calls in flight; resolves when nothing is left. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    const shutdown = new ProxyError('shutdown', 'Shutting down');
+    const all = [...this.#servers.values(), ...this.#leaving.values()];
+    await Promise.all(all.map((server) => server.stop(shutdown, this.#options.world.limits.drainShutdownMs)));
+  }
+
+  /** Kills every process at once. */
+  kill(): void {
+    for (const server of [...this.#servers.values(), ...this.#leaving.values()]) server.kill();
+  }
+
+  #configured(name: string, config: ServerConfig, existing: McpServer | undefined): McpServer {
+    const { world, deadlines, env, secrets, clientInfo, onStatus } = this.#options;
+    const redact = createRedact([...secrets, ...Object.values(config.env)]);
+    const launch: Launch = { config, env, clientInfo, redact };
+    const server = existing ?? this.#leaving.get(name);
+    this.#leaving.delete(name);
+    server?.configure(launch);
+    return (
+      server ??
+      new McpServer({ name, launch, world, deadlines, turns: this.#turns, onStatus: (urgent) => onStatus(name, urgent) })
+    );
+  }
+
+  #leave(name: string, server: McpServer): void {
+    const removed = new ProxyError('unavailable', `Server "${name}" is not available: it was removed`);
+    this.#leaving.set(name, server);
+    void server.stop(removed, this.#options.world.limits.drainReloadMs).then(() => {
+      if (this.#leaving.get(name) === server) this.#leaving.delete(name);
+    });
+    this.#options.onStatus(name, true);
+  }
+}

@@ -1,0 +1,252 @@
+// One configured MCP server: its supervisor, its relay and its listeners, wired together. When it was used last, and
+// whether it is idle, is known here.
+
+import type { Deadline, Deadlines } from '../base/clock.ts';
+import { ProxyError } from '../base/errors.ts';
+import { Supervisor, type Launch, type World } from '../child/supervisor.ts';
+import type { Turns } from '../child/turns.ts';
+import { initializeResult, type Profile } from '../protocol/legacy.ts';
+import { forwardsNotification, handlingOf } from '../protocol/methods.ts';
+import { encodeResult, paramsOf, type RpcNotification } from '../wire/jsonrpc.ts';
+import type { Exchange } from './exchange.ts';
+import { Relay } from './relay.ts';
+import { refuseChildRequest } from './server-requests.ts';
+import { Subscriptions, type Listener } from './subscriptions.ts';
+
+/** One server in the status stream (`product.md`, GET /api/servers). */
+export interface ServerStatus {
+  readonly status: string;
+  /** ISO 8601. */
+  readonly lastUsed: string;
+  readonly pendingRequests: number;
+  readonly error?: string;
+  readonly errorAt?: string;
+  /** The last lines that the failed process wrote to stderr. */
+  readonly stderr?: string;
+  readonly restartCount?: number;
+}
+
+export interface McpServerOptions {
+  readonly name: string;
+  readonly launch: Launch;
+  readonly world: World;
+  readonly deadlines: Deadlines;
+  readonly turns: Turns;
+  /** The status changed; `urgent` unless only its counters did. */
+  onStatus(urgent: boolean): void;
+}
+
+export class McpServer {
+  readonly #options: McpServerOptions;
+  readonly #supervisor: Supervisor;
+  readonly #relay: Relay;
+  readonly #subscriptions: Subscriptions;
+  #launch: Launch;
+  #profile: Profile | undefined;
+  #wasIdle = false;
+  #ending: ProxyError | undefined; // stopped for good, and why
+  #usedAt: number;
+  #activeAt: number;
+  #lastUsed: string | undefined; // `#usedAt` for people, once somebody asks
+  #idleDeadline: Deadline | undefined;
+
+  constructor(options: McpServerOptions) {
+    const { name, launch, world, deadlines, turns, onStatus } = options;
+    const { clock, limits } = world;
+    this.#options = options;
+    this.#launch = launch;
+    this.#usedAt = this.#activeAt = clock.now();
+    this.#relay = new Relay({
+      name,
+      limits,
+      deadlines,
+      now: () => clock.now(),
+      onWanted: () => this.#wanted(),
+      onRequest: (exchange) => this.#handles(exchange),
+      onNotification: (notification) => this.#subscriptions.hear(notification),
+      onChildRequest: ({ method }) => refuseChildRequest(method, this.#relay.candidates()),
+      onPending: () => {
+        this.#activeAt = clock.now();
+        onStatus(false);
+      },
+    });
+    this.#subscriptions = new Subscriptions({
+      name,
+      relay: this.#relay,
+      maxSubscriptions: limits.maxSubscriptions,
+      onUnclaimed: ({ method }) => world.log.debug(name, 'unclaimed', `${method} of the server belongs to no client`),
+    });
+    this.#supervisor = new Supervisor(name, launch, world, turns, {
+      onStatus: () => onStatus(true),
+      onUp: (link, profile) => {
+        const before = this.#profile;
+        this.#profile = profile;
+        this.#relay.connect(link, () => this.#subscriptions.restore(profile, before, this.#wasIdle));
+        this.#wasIdle = false;
+        this.#watchIdle();
+      },
+      onLine: (line) => this.#relay.receive(line),
+      onEarly: (message, link) => this.#relay.take(message, link),
+      onDrain: (ms, done) => {
+        const reconfigured = new ProxyError('reconfigured', `Server "${name}" was reconfigured`);
+        this.#relay.drain(ms, this.#ending ?? reconfigured, () => {
+          if (this.#ending !== undefined) this.#subscriptions.close();
+          done();
+        });
+      },
+      onDown: (error) => this.#relay.down(error),
+      onRefuse: (error) => this.#relay.refuse(error),
+      onFailure: ({ message }) => this.#subscriptions.failed(message),
+    });
+  }
+
+  get disabled(): boolean {
+    return this.#launch.config.disabled;
+  }
+
+  /** Calls in flight. */
+  get pending(): number {
+    return this.#relay.pending;
+  }
+
+  get status(): ServerStatus {
+    const { clock } = this.#options.world;
+    const { status, failure, restarts } = this.#supervisor;
+    this.#lastUsed ??= clock.timestamp(clock.now() - this.#usedAt);
+    return {
+      status: this.disabled ? 'stopped' : status,
+      lastUsed: this.#lastUsed,
+      pendingRequests: this.#relay.pending,
+      ...(failure !== undefined && (status === 'error' || status === 'restarting')
+        ? { error: failure.message, errorAt: failure.at, ...(failure.stderr === '' ? {} : { stderr: failure.stderr }) }
+        : {}),
+      ...(restarts > 0 ? { restartCount: restarts } : {}),
+    };
+  }
+
+  /** Takes a client's request; it is settled in any case. */
+  dispatch(exchange: Exchange): void {
+    if (handlingOf(exchange.request.method) === 'ping') {
+      // About the proxy, not the child: answered whatever its state, and it keeps nothing awake.
+      exchange.settle(this.#supervisor.status === 'error' ? this.#supervisor.unavailable() : encodeResult(exchange.request.idText, {}));
+      return;
+    }
+    this.used();
+    this.#relay.dispatch(exchange);
+  }
+
+  /** The client of a request left. */
+  cancel(exchange: Exchange): void {
+    this.#relay.cancel(exchange, 'the client disconnected');
+  }
+
+  /** Takes a client's notification: it never starts a child and never waits. */
+  notify(notification: RpcNotification): void {
+    this.used();
+    if (forwardsNotification(notification.method)) this.#relay.notify(notification);
+  }
+
+  /** Opens the stream of what this server sends; it wakes the server. Answers why the server cannot run, if so. */
+  listen(listener: Listener): ProxyError | undefined {
+    this.used();
+    this.#subscriptions.add(listener);
+    return this.#wanted();
+  }
+
+  /** The stream has ended. */
+  unlisten(listener: Listener): void {
+    this.#activeAt = this.#options.world.clock.now();
+    this.#subscriptions.delete(listener);
+  }
+
+  /** A client sent something. */
+  used(): void {
+    this.#usedAt = this.#activeAt = this.#options.world.clock.now();
+    this.#lastUsed = undefined;
+    this.#options.onStatus(false);
+  }
+
+  /** Takes over a configuration; `start`, `restart` or `stop` make it felt. */
+  configure(launch: Launch): void {
+    this.#launch = launch;
+    this.#supervisor.launch = launch;
+  }
+
+  /** Lets it run. */
+  start(): void {
+    this.#ending = undefined;
+    this.#supervisor.start();
+    this.#options.onStatus(true);
+  }
+
+  /** A new process, after the calls in flight. */
+  restart(): void {
+    this.#supervisor.restart();
+  }
+
+  /** Stops it for good: calls in flight have `drainMs`, then they get `why`. Resolves when its processes are gone. */
+  stop(why: ProxyError, drainMs: number): Promise<void> {
+    this.#ending = why;
+    this.#idleDeadline?.cancel();
+    this.#relay.refuse(why);
+    if (!this.#relay.connected) this.#subscriptions.close();
+    return this.#supervisor.stop(drainMs);
+  }
+
+  /** Kills its processes at once. */
+  kill(): void {
+    this.#supervisor.kill();
+  }
+
+  #wanted(): ProxyError | undefined {
+    const refusal = this.#supervisor.start();
+    this.#supervisor.hurry();
+    return refusal;
+  }
+
+  /** What a running child does not have to see. */
+  #handles(exchange: Exchange): boolean {
+    const profile = this.#profile as Profile;
+    switch (handlingOf(exchange.request.method)) {
+      case 'initialize': {
+        const { protocolVersion } = paramsOf(exchange.request);
+        exchange.settle(encodeResult(exchange.request.idText, initializeResult(profile, protocolVersion)));
+        return true;
+      }
+      case 'set-level':
+        this.#subscriptions.setLevel(exchange, profile);
+        return true;
+      case 'subscribe':
+        this.#subscriptions.subscribe(exchange);
+        return true;
+      case 'unsubscribe':
+        this.#subscriptions.unsubscribe(exchange);
+        return true;
+      case 'ping':
+      case 'forward':
+        return false;
+    }
+  }
+
+  /** One deadline for a running child; it looks at what happened meanwhile and waits for the rest. */
+  #watchIdle(): void {
+    const { world, deadlines } = this.#options;
+    const { idleTimeoutMs } = world.limits;
+    this.#idleDeadline?.cancel();
+    if (idleTimeoutMs === 0) return;
+    const look = (): void => {
+      if (!this.#supervisor.running) return;
+      const busy = this.#relay.pending > 0 || this.#subscriptions.listeners > 0;
+      const left = busy ? idleTimeoutMs : this.#activeAt + idleTimeoutMs - world.clock.now();
+      if (left > 0) {
+        this.#idleDeadline = deadlines.add(left, look);
+        return;
+      }
+      this.#wasIdle = true;
+      this.#subscriptions.forget();
+      this.#relay.down(this.#supervisor.unavailable());
+      this.#supervisor.idle();
+    };
+    this.#idleDeadline = deadlines.add(idleTimeoutMs, look);
+  }
+}

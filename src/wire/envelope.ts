@@ -1,0 +1,189 @@
+// Where the members of a raw JSON message lie, and how to change some of them without touching the rest. Every
+// other byte goes on as it came: digits beyond 2^53, key order, escapes. The scanner decides nothing and expects
+// text that `JSON.parse` has accepted.
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const OPEN = 0x7b;
+const OPEN_ARRAY = 0x5b;
+const CLOSE = 0x7d;
+const CLOSE_ARRAY = 0x5d;
+const LF = 10;
+const CR = 13;
+const SPACE = 0x20;
+
+/** A stretch of bytes: from `at` up to but not including `end`. */
+export interface Span {
+  readonly at: number;
+  readonly end: number;
+}
+
+/** One member of an object: its value's bytes, and where its name begins. */
+export interface Member extends Span {
+  readonly name: string;
+  readonly nameAt: number;
+}
+
+/** One replacement in a message: the bytes of the span become `text` (Latin-1, one character a byte). */
+export interface Edit extends Span {
+  readonly text: string;
+}
+
+/** The members of the object whose `{` is the first byte at or after `at` that is no white space; at most `limit` + 1. */
+export function members(raw: Buffer, limit: number, at = 0): Member[] {
+  const found: Member[] = [];
+  let i = skipSpace(raw, skipSpace(raw, at) + 1);
+  while (raw[i] === QUOTE && found.length <= limit) {
+    const nameAt = i;
+    const nameEnd = skipString(raw, i);
+    const valueAt = skipSpace(raw, skipSpace(raw, nameEnd) + 1);
+    const end = skipValue(raw, valueAt);
+    found.push({ name: nameOf(raw, nameAt, nameEnd), nameAt, at: valueAt, end });
+    i = skipSpace(raw, end);
+    if (raw[i] === COMMA) i = skipSpace(raw, i + 1);
+  }
+  return found;
+}
+
+/** The elements of the array that the text is. */
+export function elements(raw: Buffer): Span[] {
+  const found: Span[] = [];
+  let i = skipSpace(raw, skipSpace(raw, 0) + 1);
+  while (i < raw.length && raw[i] !== CLOSE_ARRAY) {
+    const end = skipValue(raw, i);
+    found.push({ at: i, end });
+    i = skipSpace(raw, end);
+    if (raw[i] === COMMA) i = skipSpace(raw, i + 1);
+  }
+  return found;
+}
+
+/** The first name that occurs twice, if one does. */
+export function duplicate(list: readonly Member[]): string | undefined {
+  if (list.length < 2) return undefined;
+  const names = new Set<string>();
+  for (const { name } of list) {
+    if (names.has(name)) return name;
+    names.add(name);
+  }
+  return undefined;
+}
+
+/** The edits that take members out of an object, commas and all. `undefined`: nothing would be left of it. */
+export function removal(object: Span, list: readonly Member[], drop: (name: string) => boolean): Edit[] | undefined {
+  const kept = list.filter(({ name }) => !drop(name));
+  if (kept.length === list.length) return [];
+  if (kept.length === 0) return undefined;
+  const edits: Edit[] = [];
+  let from = object.at + 1;
+  for (const [k, member] of kept.entries()) {
+    const gone = list[list.indexOf(member) - 1] !== (k === 0 ? undefined : kept[k - 1]);
+    if (gone) edits.push({ at: from, end: member.nameAt, text: k === 0 ? '' : ',' });
+    from = member.end;
+  }
+  if (kept.at(-1) !== list.at(-1)) edits.push({ at: from, end: object.end - 1, text: '' });
+  return edits;
+}
+
+/** The message with the edits made. They must not overlap; their order does not matter. */
+export function splice(raw: Buffer, edits: readonly Edit[]): Buffer {
+  const ordered = edits.length < 2 ? edits : [...edits].sort((a, b) => a.at - b.at);
+  let bytes = raw.length;
+  for (const edit of ordered) bytes += edit.text.length - (edit.end - edit.at);
+  const out = Buffer.allocUnsafe(bytes);
+  let read = 0;
+  let write = 0;
+  for (const edit of ordered) {
+    write += raw.copy(out, write, read, edit.at);
+    write += out.write(edit.text, write, 'latin1');
+    read = edit.end;
+  }
+  raw.copy(out, write, read);
+  return out;
+}
+
+/**
+ * The message on one line. Valid JSON holds raw line ends between its tokens only, so they become spaces: on stdio
+ * an LF would end the message, and in an event stream a CR would end the field.
+ */
+export function oneLine(raw: Buffer): Buffer {
+  if (!raw.includes(LF) && !raw.includes(CR)) return raw;
+  const out = Buffer.from(raw);
+  for (const [i, byte] of out.entries()) if (byte === LF || byte === CR) out[i] = SPACE;
+  return out;
+}
+
+/** The integer id of an answer, and where it stands. */
+export interface AnswerId extends Span {
+  readonly id: number;
+}
+
+const HEAD = /^\{"jsonrpc":"2\.0","id":(\d{1,15}),"(?:result|error)":/;
+const TAIL = /,"jsonrpc":"2\.0","id":(\d{1,15})\}$/;
+const LOOK = 48; // bytes; both patterns fit
+
+/**
+ * The id of an answer at one of the two places where servers write it: in the first members, or in the last. Reads
+ * only the ends, so the size of the message does not matter. `undefined`: it has to be parsed to know.
+ */
+export function answerId(raw: Buffer): AnswerId | undefined {
+  const start = raw.toString('latin1', 0, LOOK);
+  const head = HEAD.exec(start);
+  if (head?.[1] !== undefined) return { id: Number(head[1]), at: 22, end: 22 + head[1].length };
+  if (!start.startsWith('{"result":') && !start.startsWith('{"error":')) return undefined;
+  const digits = TAIL.exec(raw.toString('latin1', Math.max(0, raw.length - LOOK)))?.[1];
+  if (digits === undefined) return undefined;
+  return { id: Number(digits), at: raw.length - 1 - digits.length, end: raw.length - 1 };
+}
+
+function nameOf(raw: Buffer, at: number, end: number): string {
+  const text = raw.toString('latin1', at + 1, end - 1);
+  // An escaped name is the same name: "\u0069d" is "id". Names are compared as the Latin-1 view of their UTF-8 bytes.
+  return text.includes('\\') ? Buffer.from(JSON.parse(raw.toString('utf8', at, end)) as string).toString('latin1') : text;
+}
+
+function skipSpace(raw: Buffer, at: number): number {
+  let i = at;
+  for (let c = raw[i]; c === SPACE || c === LF || c === CR || c === 9; c = raw[i]) i++;
+  return i;
+}
+
+/** From an opening quote to behind the closing one. Long strings are searched, short ones walked. */
+function skipString(raw: Buffer, at: number): number {
+  const near = Math.min(raw.length, at + 64);
+  let i = at + 1;
+  for (; i < near; i++) {
+    if (raw[i] === QUOTE) return i + 1;
+    if (raw[i] === BACKSLASH) i++;
+  }
+  for (;;) {
+    const quote = raw.indexOf(QUOTE, i);
+    if (quote === -1) return raw.length;
+    let slash = quote;
+    while (slash > i && raw[slash - 1] === BACKSLASH) slash--;
+    if ((quote - slash) % 2 === 0) return quote + 1;
+    i = quote + 1;
+  }
+}
+
+function skipValue(raw: Buffer, at: number): number {
+  if (raw[at] === QUOTE) return skipString(raw, at);
+  if (raw[at] === OPEN || raw[at] === OPEN_ARRAY) {
+    let depth = 0;
+    for (let i = at; i < raw.length; ) {
+      const c = raw[i];
+      if (c === QUOTE) {
+        i = skipString(raw, i);
+        continue;
+      }
+      i++;
+      if (c === OPEN || c === OPEN_ARRAY) depth++;
+      else if ((c === CLOSE || c === CLOSE_ARRAY) && --depth === 0) return i;
+    }
+    return raw.length;
+  }
+  let i = at;
+  for (let c = raw[i]; c !== undefined && c !== COMMA && c !== CLOSE && c !== CLOSE_ARRAY && c > SPACE; c = raw[i]) i++;
+  return i;
+}

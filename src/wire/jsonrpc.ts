@@ -1,0 +1,186 @@
+// JSON-RPC 2.0 messages: raw bytes beside a parsed envelope. A message is parsed once, to judge it; what goes on
+// are its bytes, so the layout of the members that may have to change is kept with it.
+
+import { isUtf8 } from 'node:buffer';
+import { duplicate, elements, members, type Member } from './envelope.ts';
+
+export type Id = string | number;
+
+/** Where the members lie that the proxy may change. */
+export interface Layout {
+  readonly top: readonly Member[];
+  /** The members of `params`, and of `params._meta`; empty where there is none. */
+  readonly params: readonly Member[];
+  readonly meta: readonly Member[];
+}
+
+interface Envelope {
+  /** The message as it came. */
+  readonly raw: Buffer;
+  readonly layout: Layout;
+}
+
+export interface RpcRequest extends Envelope {
+  readonly kind: 'request';
+  readonly id: Id;
+  /** The id as it was written, one character a byte: `1`, `"1"`, `1.0` and `9007199254740993` all return as they came. */
+  readonly idText: string;
+  readonly method: string;
+}
+
+export interface RpcNotification extends Envelope {
+  readonly kind: 'notification';
+  readonly method: string;
+}
+
+export interface RpcResponse extends Envelope {
+  readonly kind: 'response';
+  readonly id: Id | null;
+  /** The parsed `result` or `error` member; the bytes are in `raw`. */
+  readonly result?: unknown;
+  readonly error?: unknown;
+}
+
+export type RpcMessage = RpcRequest | RpcNotification | RpcResponse;
+
+/** Text that is no message. `json`: not even JSON; `shape`: JSON, but not JSON-RPC 2.0. */
+export interface Malformed {
+  readonly kind: 'malformed';
+  readonly why: 'json' | 'shape';
+  readonly detail: string;
+  /** The id as written, where one could be read. */
+  readonly idText: string | undefined;
+}
+
+/** A JSON-RPC batch, element by element. */
+export interface Batch {
+  readonly kind: 'batch';
+  readonly messages: readonly (RpcMessage | Malformed)[];
+}
+
+export interface ReadBounds {
+  /** Elements of one batch. */
+  readonly maxBatch: number;
+  /** Members of a message, of its `params` and of its `_meta`, each. */
+  readonly maxMembers: number;
+}
+
+/** From this size on, text is parsed as Latin-1 (structure only, three times as fast) and not as UTF-8. */
+export const BIG_BYTES = 16 * 1024;
+
+/** Reads one JSON text: a message, a batch, or the reason why it is neither. Never throws. */
+export function readMessage(raw: Buffer, bounds: ReadBounds): RpcMessage | Batch | Malformed {
+  if (!isUtf8(raw)) return malformed('json', 'not valid UTF-8');
+  let value: unknown;
+  try {
+    value = JSON.parse(raw.length < BIG_BYTES ? raw.toString() : raw.toString('latin1'));
+  } catch {
+    return malformed('json', 'not valid JSON');
+  }
+  if (!Array.isArray(value)) return toMessage(value, raw, bounds);
+  if (value.length === 0) return malformed('shape', 'an empty batch');
+  if (value.length > bounds.maxBatch) return malformed('shape', `a batch of more than ${bounds.maxBatch} messages`);
+  const spans = elements(raw);
+  const latin1 = raw.length >= BIG_BYTES;
+  return {
+    kind: 'batch',
+    messages: value.map((element, k) => toMessage(element, raw.subarray(spans[k]?.at, spans[k]?.end), bounds, latin1)),
+  };
+}
+
+/** The parsed `params` of a message with its strings decoded, or an empty object. */
+export function paramsOf(message: RpcMessage): Record<string, unknown> {
+  const at = message.layout.top.find(({ name }) => name === 'params');
+  return at === undefined ? {} : (JSON.parse(message.raw.toString('utf8', at.at, at.end)) as Record<string, unknown>);
+}
+
+/** A member's value as it was written, one character a byte. */
+export function textOf(raw: Buffer, member: Member): string {
+  return raw.toString('latin1', member.at, member.end);
+}
+
+/** A success response to the request whose id was written as `idText`. */
+export function encodeResult(idText: string, result: unknown): Buffer {
+  return encode(idText, 'result', result);
+}
+
+/** An error response; `idText` is `null` where the id could not be read. */
+export function encodeError(idText: string, error: unknown): Buffer {
+  return encode(idText, 'error', error);
+}
+
+/** A request or, without an id, a notification of the proxy itself. */
+export function encodeCall(method: string, params: unknown, id?: number): Buffer {
+  return Buffer.from(JSON.stringify({ jsonrpc: '2.0', id, method, params }));
+}
+
+function encode(idText: string, member: 'result' | 'error', value: unknown): Buffer {
+  // The id is a Latin-1 view of UTF-8 bytes, the value is text: each is encoded in its own way.
+  return Buffer.concat([
+    Buffer.from(`{"jsonrpc":"2.0","id":${idText},"${member}":`, 'latin1'),
+    Buffer.from(`${JSON.stringify(value)}}`),
+  ]);
+}
+
+function toMessage(value: unknown, raw: Buffer, bounds: ReadBounds, latin1 = raw.length >= BIG_BYTES): RpcMessage | Malformed {
+  if (!isObject(value)) return malformed('shape', 'expected a JSON object');
+  const top = members(raw, bounds.maxMembers);
+  const idMember = top.find(({ name }) => name === 'id');
+  const idText = idMember !== undefined && isId(value['id']) ? textOf(raw, idMember) : undefined;
+  const wrong = (detail: string) => malformed('shape', detail, idText);
+
+  const problem = crowded(top, bounds) ?? (value['jsonrpc'] === '2.0' ? undefined : '"jsonrpc" must be "2.0"');
+  if (problem !== undefined) return wrong(problem);
+
+  const { method, params } = value;
+  const id = decode(value['id'], latin1);
+  if (method === undefined) {
+    if ('result' in value === 'error' in value) return wrong('neither a request, a notification nor a response');
+    if (id !== null && !isId(id)) return wrong('the id of a response must be a string, an integer or null');
+    const layout = { top, params: [], meta: [] };
+    return 'result' in value
+      ? { kind: 'response', raw, layout, id, result: value['result'] }
+      : { kind: 'response', raw, layout, id, error: value['error'] };
+  }
+
+  if (typeof method !== 'string') return wrong('"method" must be a string');
+  if ('result' in value || 'error' in value) return wrong('a message with a method has neither a result nor an error');
+  if (params !== undefined && !isObject(params)) return wrong('"params" must be an object');
+  const paramsMember = top.find(({ name }) => name === 'params');
+  const inParams = paramsMember === undefined ? [] : members(raw, bounds.maxMembers, paramsMember.at);
+  const metaMember = isObject(params?.['_meta']) ? inParams.find(({ name }) => name === '_meta') : undefined;
+  const inMeta = metaMember === undefined ? [] : members(raw, bounds.maxMembers, metaMember.at);
+  const nested = crowded(inParams, bounds) ?? crowded(inMeta, bounds);
+  if (nested !== undefined) return wrong(nested);
+
+  const layout = { top, params: inParams, meta: inMeta };
+  const name = decode(method, latin1);
+  if (!('id' in value)) return { kind: 'notification', raw, layout, method: name };
+  if (idText === undefined || !isId(id)) return wrong('the id of a request must be a string or an integer');
+  return { kind: 'request', raw, layout, id, idText, method: name };
+}
+
+/** What is wrong with the names of an object, if anything: the child may read another of two equal ones than we did. */
+function crowded(list: readonly Member[], bounds: ReadBounds): string | undefined {
+  if (list.length > bounds.maxMembers) return `more than ${bounds.maxMembers} members`;
+  const twice = duplicate(list);
+  return twice === undefined ? undefined : `duplicate member "${twice}"`;
+}
+
+/** A string that was parsed as Latin-1 is decoded again before it is kept or compared. */
+function decode<T>(value: T, latin1: boolean): T {
+  return latin1 && typeof value === 'string' ? (Buffer.from(value, 'latin1').toString() as T & string) : value;
+}
+
+function malformed(why: Malformed['why'], detail: string, idText?: string): Malformed {
+  return { kind: 'malformed', why, detail, idText };
+}
+
+/** Whether a value may be the id of a request: a string or an integer, never null (MCP, base protocol). */
+function isId(value: unknown): value is Id {
+  return typeof value === 'string' || (typeof value === 'number' && Number.isInteger(value));
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,113 @@
+// Server-Sent Events (WHATWG HTML, section 9.2): the encoder, and one open stream with its keep-alive and its
+// cut-off. What an event means is not known here.
+
+import type { ServerResponse } from 'node:http';
+import type { Clock, Timer } from '../base/clock.ts';
+
+const SSE_HEAD = {
+  'content-type': 'text/event-stream',
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no',
+};
+const KEEP_ALIVE = Buffer.from(': keep-alive\n\n');
+const END_OF_EVENT = Buffer.from('\n\n');
+
+/** One event; `data` must be free of line ends (`JSON.stringify` text, or `oneLine` bytes). */
+export function encodeEvent(event: string, data: string | Buffer): Buffer {
+  const head = `event: ${event}\ndata: `;
+  return typeof data === 'string' ? Buffer.from(`${head}${data}\n\n`) : Buffer.concat([Buffer.from(head), data, END_OF_EVENT]);
+}
+
+export interface SseOptions {
+  readonly clock: Clock;
+  /** Milliseconds without an event after which a comment is written. */
+  readonly keepAliveMs: number;
+  /** Unsent bytes at which a reader has fallen behind. */
+  readonly maxQueuedBytes: number;
+  /** Milliseconds that a reader with unsent bytes may take none of them. */
+  readonly stallMs: number;
+  /** The stream has ended, by whichever side; called once. */
+  onClose(): void;
+}
+
+export class SseStream {
+  readonly #res: ServerResponse;
+  readonly #options: SseOptions;
+  #timer: Timer | undefined;
+  #lastWrite: number;
+  #taken = 0;
+  #takenAt: number;
+  #open = true;
+  readonly #probe = (): void => void this.write(KEEP_ALIVE);
+
+  /** Sends the head at once. */
+  constructor(res: ServerResponse, options: SseOptions) {
+    this.#res = res;
+    this.#options = options;
+    this.#lastWrite = this.#takenAt = options.clock.now();
+    res.writeHead(200, SSE_HEAD);
+    res.flushHeaders();
+    res.once('close', () => this.#gone());
+    // The end of what the reader sends may be half a close or a whole one; a write finds out.
+    res.socket?.once('end', this.#probe);
+    if (res.destroyed) this.#gone();
+    else this.#tick(options.keepAliveMs);
+  }
+
+  get open(): boolean {
+    return this.#open;
+  }
+
+  /**
+   * Writes one encoded event. A reader that fell behind is cut off when the next event is due; one big event
+   * alone is no crime. `false`: nobody will read it.
+   */
+  write(frame: Buffer): boolean {
+    if (!this.#open) return false;
+    if (this.#res.writableLength > this.#options.maxQueuedBytes) {
+      this.#res.destroy();
+      return false;
+    }
+    this.#lastWrite = this.#options.clock.now();
+    this.#res.write(frame);
+    return true;
+  }
+
+  /** Ends the stream after what was written; safe to call twice. */
+  end(): void {
+    if (!this.#open) return;
+    this.#res.end();
+    this.#leave(); // the timer goes on until the last byte is taken or the reader is given up
+  }
+
+  #leave(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#options.onClose();
+  }
+
+  #gone(): void {
+    this.#timer?.cancel();
+    this.#res.socket?.off('end', this.#probe);
+    this.#leave();
+  }
+
+  #tick(inMs: number): void {
+    this.#timer = this.#options.clock.after(inMs, () => {
+      const { clock, keepAliveMs, stallMs } = this.#options;
+      const now = clock.now();
+      const queued = this.#res.writableLength;
+      const taken = (this.#res.socket?.bytesWritten ?? 0) - queued;
+      if (queued === 0 || taken !== this.#taken) {
+        this.#taken = taken;
+        this.#takenAt = now;
+      } else if (now - this.#takenAt >= stallMs) {
+        this.#res.destroy();
+        return;
+      }
+      const silent = now - this.#lastWrite;
+      if (silent >= keepAliveMs) this.write(KEEP_ALIVE);
+      this.#tick(silent < keepAliveMs ? keepAliveMs - silent : keepAliveMs);
+    });
+  }
+}
