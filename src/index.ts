@@ -11,6 +11,7 @@ import { isLoopbackHost } from './http/guard.ts';
 import { listen, type HttpServer } from './http/server.ts';
 import { createProxy, IMPLEMENTATION, type McpProxy } from './proxy.ts';
 
+const LAST_BYTES_MS = 400; // for answers that are on their way when everything else has ended
 const SECOND_SIGNAL_MS = 1_000; // npm and a terminal both deliver one Ctrl-C, so a second one counts only after this
 
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {}); // nobody reads them any more
@@ -94,7 +95,7 @@ function endOnSignal(proxy: McpProxy, server: HttpServer): void {
       server.stopAccepting();
       void proxy
         .close()
-        .then(() => server.close())
+        .then(() => server.close(LAST_BYTES_MS))
         .then(() => process.exit(0));
     } else if (systemClock.now() - first >= SECOND_SIGNAL_MS) {
       proxy.kill();

@@ -99,19 +99,17 @@ export function createProxy(options: ProxyOptions): McpProxy {
   const limits = { ...LIMITS, ...options.limits };
   const clock = options.world?.clock ?? systemClock;
   const log = new Log(options.log, clock);
-  const world = { clock, log, limits, random: options.world?.random ?? Math.random };
   const deadlines = new Deadlines(clock);
-  const body = { ...limits, deadlines };
+  const world = { clock, deadlines, log, limits, random: options.world?.random ?? Math.random };
 
   const fleet: Fleet = new Fleet({
     world,
-    deadlines,
     env: Object.fromEntries(Object.entries(options.env).filter((entry): entry is [string, string] => entry[1] !== undefined)),
     secrets: [...(options.secrets ?? []), ...(auth.token === undefined ? [] : [auth.token])],
     clientInfo: IMPLEMENTATION,
     onStatus: (name, urgent) => status.changed(name, urgent),
   });
-  const status = new StatusFeed({ fleet, clock, limits });
+  const status = new StatusFeed(fleet, world);
   const store = new ConfigStore({ path: configPath, clock, log, limits, apply: (config) => fleet.apply(config) });
   const guard = new Guard({
     host: auth.host,
@@ -120,25 +118,24 @@ export function createProxy(options: ProxyOptions): McpProxy {
     allowedHosts: auth.allowedHosts ?? [],
     publicUrl: auth.publicUrl,
   });
-  const admin = new Admin({ guard, fleet, store, status, body });
-  const simple = new SimpleTransport({ fleet, clock, body, bounds: limits, stream: limits, publicUrl: auth.publicUrl, basePath });
+  const admin = new Admin({ guard, fleet, store, status, world });
+  const simple = new SimpleTransport(fleet, world, auth.publicUrl?.origin, basePath);
 
   const routes = [
-    route('GET', '/health', (_, req: IncomingMessage, res: ServerResponse) => admin.health(req, res)),
-    route('HEAD', '/health', (_, req: IncomingMessage, res: ServerResponse) => admin.health(req, res)),
-    route('GET', '/api/servers', (_, req: IncomingMessage, res: ServerResponse) => admin.servers(req, res)),
-    route('POST', '/api/config', (_, req: IncomingMessage, res: ServerResponse) => admin.configure(req, res)),
-    route('POST', '/api/servers/:server/restart', ({ server }, req: IncomingMessage, res: ServerResponse) => admin.restart(server, req, res)),
-    route('POST', '/:server/mcp', ({ server }, req: IncomingMessage, res: ServerResponse) => simple.post(server, req, res)),
-    route('POST', '/:server/message', ({ server }, req: IncomingMessage, res: ServerResponse) => simple.post(server, req, res)),
-    route('GET', '/:server/sse', ({ server }, req: IncomingMessage, res: ServerResponse) => simple.stream(server, req, res)),
+    route('GET', '/health', (_, res) => admin.health(res)),
+    route('HEAD', '/health', (_, res) => admin.health(res)),
+    route('GET', '/api/servers', (req, res) => admin.servers(req, res)),
+    route('POST', '/api/config', (req, res) => admin.configure(req, res)),
+    route('POST', '/api/servers/:server/restart', (req, res, { server }) => admin.restart(server, req, res)),
+    route('POST', '/:server/mcp', (req, res, { server }) => simple.post(server, req, res)),
+    route('POST', '/:server/message', (req, res, { server }) => simple.post(server, req, res)),
+    route('GET', '/:server/sse', (req, res, { server }) => simple.stream(server, req, res)),
   ];
-  type Found = Match<[IncomingMessage, ServerResponse]>;
 
   let closing: Promise<void> | undefined;
 
   /** Who may come in, and where to: the order of R-63. */
-  async function serve(req: IncomingMessage, res: ServerResponse, path: string, found: Found): Promise<void> {
+  async function serve(req: IncomingMessage, res: ServerResponse, path: string, found: Match): Promise<void> {
     try {
       const stranger = guard.admit(req, res);
       if (stranger !== undefined) throw stranger;
@@ -152,7 +149,7 @@ export function createProxy(options: ProxyOptions): McpProxy {
         throw new ProxyError('method_not_allowed', `Method not allowed: this path takes ${found.allow.join(' or ')}`);
       }
       if (closing !== undefined) throw shuttingDown();
-      await found.route.handle(found.params, req, res);
+      await found.route.handle(req, res, found.params);
     } catch (thrown) {
       const error = asProxyError(thrown);
       if (error.reason === 'internal') {
@@ -184,7 +181,7 @@ export function createProxy(options: ProxyOptions): McpProxy {
   return {
     handle(req, res) {
       const path = pathOf(req, basePath);
-      const found: Found = path === undefined ? { is: 'none' } : match(routes, req.method ?? '', path);
+      const found: Match = path === undefined ? { is: 'none' } : match(routes, req.method ?? '', path);
       if (path === undefined || found.is === 'none') return false;
       void serve(req, res, path, found);
       return true;
@@ -196,7 +193,7 @@ export function createProxy(options: ProxyOptions): McpProxy {
     open: () => store.open(),
     start,
     reload: (config) => store.reload(config),
-    servers: () => fleet.names().filter((name) => fleet.statusOf(name)?.status !== 'stopped'),
+    servers: () => fleet.enabled(),
     close: () => (closing ??= end()),
     kill: () => fleet.kill(),
   };

@@ -3,8 +3,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ProxyError } from '../base/errors.ts';
 import type { ConfigStore } from '../config/store.ts';
+import type { World } from '../config/world.ts';
 import { parseAccept } from '../http/accept.ts';
-import { readJsonBody, type BodyOptions } from '../http/body.ts';
+import { readJsonBody } from '../http/body.ts';
 import type { Guard } from '../http/guard.ts';
 import { empty, json } from '../http/reply.ts';
 import type { Fleet } from '../relay/fleet.ts';
@@ -15,7 +16,7 @@ export interface AdminOptions {
   readonly fleet: Fleet;
   readonly store: ConfigStore;
   readonly status: StatusFeed;
-  readonly body: BodyOptions;
+  readonly world: World;
 }
 
 const HEALTHY = Buffer.from('{"status":"ok"}');
@@ -28,7 +29,7 @@ export class Admin {
   }
 
   /** `GET /health`: the proxy serves; what its servers do is not its health. */
-  health(_req: IncomingMessage, res: ServerResponse): void {
+  health(res: ServerResponse): void {
     json(res, 200, HEALTHY);
   }
 
@@ -47,7 +48,7 @@ export class Admin {
       // A page of another site can send a body without a type and without asking, but not one of this type.
       throw new ProxyError('media_type', 'Unsupported media type: expected Content-Type: application/json');
     }
-    const body = await readJsonBody(req, res, this.#options.body);
+    const body = await readJsonBody(req, res, this.#options.world);
     let parsed: unknown;
     try {
       parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));

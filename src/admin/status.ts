@@ -3,56 +3,41 @@
 // would cost more than the calls. Without readers nothing is computed.
 
 import type { ServerResponse } from 'node:http';
-import type { Clock, Timer } from '../base/clock.ts';
+import type { Timer } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
+import type { World } from '../config/world.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import { encodeEvent, SseStream } from '../wire/sse.ts';
 
-export interface StatusOptions {
-  readonly fleet: Fleet;
-  readonly clock: Clock;
-  readonly limits: {
-    readonly keepAliveMs: number;
-    readonly sseQueueBytes: number;
-    readonly sseStallMs: number;
-    readonly statusCollectMs: number;
-    readonly maxStatusReaders: number;
-  };
-}
-
 export class StatusFeed {
-  readonly #options: StatusOptions;
+  readonly #fleet: Fleet;
+  readonly #world: World;
   readonly #readers = new Set<SseStream>();
   /** What the readers know of each server, as JSON. */
   readonly #told = new Map<string, string>();
   readonly #changed = new Set<string>();
   #timer: Timer | undefined;
 
-  constructor(options: StatusOptions) {
-    this.#options = options;
+  constructor(fleet: Fleet, world: World) {
+    this.#fleet = fleet;
+    this.#world = world;
   }
 
   /** Every configured server by name, in config order, as one JSON object. */
   snapshot(): string {
-    const members = this.#options.fleet.names().map((name) => `${JSON.stringify(name)}:${this.#json(name)}`);
+    const members = this.#fleet.names().map((name) => `${JSON.stringify(name)}:${this.#json(name)}`);
     return `{${members.join(',')}}`;
   }
 
   /** Opens a stream. @throws ProxyError `busy` */
   open(res: ServerResponse): void {
-    const { clock, limits } = this.#options;
+    const { limits } = this.#world;
     if (this.#readers.size >= limits.maxStatusReaders) {
       throw new ProxyError('busy', `Too many readers of the status: at most ${limits.maxStatusReaders}`);
     }
     this.#flush(); // what is collected concerns those who were here before
-    if (this.#readers.size === 0) for (const name of this.#options.fleet.names()) this.#told.set(name, this.#json(name));
-    const stream = new SseStream(res, {
-      clock,
-      keepAliveMs: limits.keepAliveMs,
-      maxQueuedBytes: limits.sseQueueBytes,
-      stallMs: limits.sseStallMs,
-      onClose: () => this.#left(stream),
-    });
+    if (this.#readers.size === 0) for (const name of this.#fleet.names()) this.#told.set(name, this.#json(name));
+    const stream: SseStream = new SseStream(res, this.#world, () => this.#left(stream));
     stream.write(encodeEvent('status', this.snapshot()));
     if (stream.open) this.#readers.add(stream);
   }
@@ -62,7 +47,7 @@ export class StatusFeed {
     if (this.#readers.size === 0) return;
     this.#changed.add(name);
     if (urgent) this.#flush();
-    else this.#timer ??= this.#options.clock.after(this.#options.limits.statusCollectMs, () => this.#flush());
+    else this.#timer ??= this.#world.clock.after(this.#world.limits.statusCollectMs, () => this.#flush());
   }
 
   /** Ends every stream. */
@@ -99,6 +84,6 @@ export class StatusFeed {
 
   /** `null` for a server that is not configured any more. */
   #json(name: string): string {
-    return JSON.stringify(this.#options.fleet.statusOf(name) ?? null);
+    return JSON.stringify(this.#fleet.statusOf(name) ?? null);
   }
 }

@@ -1,48 +1,52 @@
 // The life of one supervised server as a pure step: (state, event) -> (state, effects). It knows no process, no
 // clock and no call; whoever runs it does what the effects say and reports what happened.
 //
-//    stopped --start--> waiting --turn--> starting --ready--> running --stop, restart--> draining --drained--+
-//       ^                  ^                  |                  |                                            |
-//       |                  |                  +------failed------+-------------> stopping <-------------------+
-//       |                  +--backoff-over-- backoff <------------------------------+
-//       +---------------------------------------------- gone ----------------------+--> error (given up; half-open later)
+//    stopped --start--> waiting --turn--> starting --ready--> running --stop, restart--> draining
+//                          ^                 |                   |                          | drained
+//                          |                 +------ failed -----+--------> stopping <------+
+//                     backoff-over                                             | gone
+//                          +------------ backoff <-----------------------------+--> stopped, waiting, error
 
-export type State =
+/** Ready to start as soon as it is its turn. `again` is a restart; `halfOpen` the one attempt after giving up. */
+interface Waiting {
+  readonly is: 'waiting';
+  /** Restarts in a row so far. */
+  readonly restarts: number;
+  readonly again: boolean;
+  readonly halfOpen: boolean;
+}
+
+/** What may follow when a process is gone. */
+type Next =
   | { readonly is: 'stopped' }
-  /** For its turn to start. */
-  | { readonly is: 'waiting'; readonly restarts: number; readonly again: boolean; readonly halfOpen: boolean }
-  /** Spawned, in the handshake. */
-  | { readonly is: 'starting'; readonly restarts: number; readonly again: boolean; readonly halfOpen: boolean }
-  | { readonly is: 'running'; readonly restarts: number }
-  /** Calls in flight may finish; no new ones. */
-  | { readonly is: 'draining'; readonly then: 'start' | 'stopped' }
-  /** The stop ladder runs; a new process comes only when the whole group is gone. */
-  | { readonly is: 'stopping'; readonly then: 'stopped'; readonly idle: boolean }
-  | { readonly is: 'stopping'; readonly then: 'start'; readonly again: boolean }
-  | { readonly is: 'stopping'; readonly then: 'backoff'; readonly restarts: number; readonly until: number }
-  | { readonly is: 'stopping'; readonly then: 'error'; readonly restarts: number; readonly at: number }
+  | Waiting
   | { readonly is: 'backoff'; readonly restarts: number; readonly until: number }
   | { readonly is: 'error'; readonly restarts: number; readonly at: number };
+
+export type State =
+  | Next
+  /** Spawned, in the handshake. */
+  | (Omit<Waiting, 'is'> & { readonly is: 'starting' })
+  | { readonly is: 'running'; readonly restarts: number }
+  /** The calls in flight may finish; no new ones. */
+  | { readonly is: 'draining'; readonly next: Next }
+  /** The stop ladder runs; what follows, follows when the whole group is gone. */
+  | { readonly is: 'stopping'; readonly next: Next; readonly idle: boolean };
 
 export type Event =
   /** Somebody wants it to run: at boot, on enabling, for a request. */
   | { readonly type: 'start'; readonly now: number }
-  | { readonly type: 'turn' }
-  | { readonly type: 'ready' }
-  | { readonly type: 'healthy' }
+  | { readonly type: 'turn' | 'ready' | 'healthy' | 'drained' | 'backoff-over' | 'idle' }
   /** The process or its handshake failed. `jitter` is between -1 and 1. */
   | { readonly type: 'failed'; readonly now: number; readonly jitter: number }
   | { readonly type: 'gone'; readonly now: number }
-  | { readonly type: 'backoff-over' }
-  | { readonly type: 'drained' }
   /** A new process is needed: a changed configuration, or the operator says so. */
   | { readonly type: 'restart' }
-  | { readonly type: 'stop' }
-  | { readonly type: 'idle' };
+  | { readonly type: 'stop' };
 
 /**
- * `queue`: ask for a turn. `drain`: let the calls in flight finish, then report `drained`; asked again, the shorter time
- * counts. `stop`: begin the stop ladder.
+ * `queue`: ask for a turn. `drain`: let the calls in flight finish, then report `drained`; asked again, the shorter
+ * time counts. `stop`: begin the stop ladder, then report `gone`.
  */
 export type Effect = 'queue' | 'spawn' | 'drain' | 'stop';
 
@@ -56,7 +60,9 @@ export interface Policy {
   readonly halfOpenMs: number;
 }
 
-export const STOPPED: State = { is: 'stopped' };
+export const STOPPED: Next = { is: 'stopped' };
+const FIRST: Waiting = { is: 'waiting', restarts: 0, again: false, halfOpen: false };
+const AGAIN: Waiting = { ...FIRST, again: true };
 
 type Step = readonly [State, readonly Effect[]];
 
@@ -65,119 +71,80 @@ export function step(state: State, event: Event, policy: Policy): Step {
   const same: Step = [state, []];
   switch (event.type) {
     case 'start':
-      if (state.is === 'stopped') return queue({ restarts: 0 });
+      if (state.is === 'stopped') return enter(FIRST);
       if (state.is === 'error' && event.now - state.at >= policy.halfOpenMs) {
-        return queue({ restarts: state.restarts, halfOpen: true });
+        return enter({ ...FIRST, restarts: state.restarts, halfOpen: true });
       }
-      if (state.is === 'draining') return [{ ...state, then: 'start' }, []];
-      if (state.is === 'stopping' && state.then === 'stopped') return [{ is: 'stopping', then: 'start', again: false }, []];
-      return same;
-
+      return 'next' in state && state.next.is === 'stopped' ? [{ ...state, next: FIRST }, []] : same;
     case 'turn':
       return state.is === 'waiting' ? [{ ...state, is: 'starting' }, ['spawn']] : same;
-
     case 'ready':
       if (state.is !== 'starting') return same;
       return [{ is: 'running', restarts: state.halfOpen ? 0 : state.restarts }, []];
-
     case 'healthy':
       return state.is === 'running' ? [{ is: 'running', restarts: 0 }, []] : same;
-
     case 'failed':
-      if (state.is === 'draining') {
-        // It was to go in any case: its end counts for nothing.
-        return [state.then === 'start' ? { is: 'stopping', then: 'start', again: true } : stopping(false), ['stop']];
-      }
-      if (state.is !== 'starting' && state.is !== 'running') return same;
-      return [afterFailure(state, event, policy), ['stop']];
-
+      // What was being drained was to go in any case: its end counts for nothing.
+      if (state.is === 'draining') return stop(state.next);
+      return state.is === 'starting' || state.is === 'running' ? stop(afterFailure(state, event, policy)) : same;
+    case 'drained':
+      return state.is === 'draining' ? stop(state.next) : same;
     case 'gone':
       if (state.is !== 'stopping') return same;
-      switch (state.then) {
-        case 'stopped':
-          return [STOPPED, []];
-        case 'start':
-          return queue({ restarts: 0, again: state.again });
-        case 'error':
-          return [{ is: 'error', restarts: state.restarts, at: state.at }, []];
-        case 'backoff':
-          if (event.now >= state.until) return queue({ restarts: state.restarts, again: true });
-          return [{ is: 'backoff', restarts: state.restarts, until: state.until }, []];
-      }
-
+      return enter(state.next.is === 'backoff' && event.now >= state.next.until ? { ...AGAIN, restarts: state.next.restarts } : state.next);
     case 'backoff-over':
-      return state.is === 'backoff' ? queue({ restarts: state.restarts, again: true }) : same;
-
-    case 'drained':
-      if (state.is !== 'draining') return same;
-      return [state.then === 'start' ? { is: 'stopping', then: 'start', again: true } : stopping(false), ['stop']];
-
+      return state.is === 'backoff' ? enter({ ...AGAIN, restarts: state.restarts }) : same;
     case 'restart':
-      switch (state.is) {
-        case 'stopped':
-        case 'backoff':
-        case 'error':
-          return queue({ restarts: 0, again: true });
-        case 'waiting':
-          return [{ is: 'waiting', restarts: 0, again: true, halfOpen: false }, []];
-        case 'starting':
-          return [{ is: 'stopping', then: 'start', again: true }, ['stop']];
-        case 'running':
-          return [{ is: 'draining', then: 'start' }, ['drain']];
-        case 'draining':
-          return [{ is: 'draining', then: 'start' }, ['drain']];
-        case 'stopping':
-          return [{ is: 'stopping', then: 'start', again: true }, []];
-      }
-
+      return redirect(state, AGAIN);
     case 'stop':
-      switch (state.is) {
-        case 'stopped':
-        case 'waiting':
-        case 'backoff':
-        case 'error':
-          return [STOPPED, []];
-        case 'starting':
-          return [stopping(false), ['stop']];
-        case 'running':
-          return [{ is: 'draining', then: 'stopped' }, ['drain']];
-        case 'draining':
-          return [{ is: 'draining', then: 'stopped' }, ['drain']];
-        case 'stopping':
-          return [stopping(false), []];
-      }
-
+      return redirect(state, STOPPED);
     case 'idle':
-      return state.is === 'running' ? [stopping(true), ['stop']] : same;
+      return state.is === 'running' ? stop(STOPPED, true) : same;
   }
 }
 
-function queue({ restarts, again = false, halfOpen = false }: { restarts: number; again?: boolean; halfOpen?: boolean }): Step {
-  return [{ is: 'waiting', restarts, again, halfOpen }, ['queue']];
+function enter(next: Next): Step {
+  return [next, next.is === 'waiting' ? ['queue'] : []];
 }
 
-function stopping(idle: boolean): State {
-  return { is: 'stopping', then: 'stopped', idle };
+function stop(next: Next, idle = false): Step {
+  return [{ is: 'stopping', next, idle }, ['stop']];
 }
 
-/** Restart later, or give up: a failed half-open attempt is one attempt and no more. */
+/** Where the operator wants it to go, from wherever it is. */
+function redirect(state: State, next: Next): Step {
+  switch (state.is) {
+    case 'running':
+    case 'draining':
+      return [{ is: 'draining', next }, ['drain']];
+    case 'starting':
+      return stop(next);
+    case 'stopping':
+      return [{ is: 'stopping', next, idle: false }, []];
+    case 'waiting':
+      return [next, []]; // it keeps its place in the line, or leaves it
+    case 'stopped':
+    case 'backoff':
+    case 'error':
+      return enter(next);
+  }
+}
+
+/** Restart later, or give up. A failed half-open attempt is one attempt and no more. */
 function afterFailure(
-  state: { readonly restarts: number; readonly halfOpen?: boolean },
+  { restarts, halfOpen = false }: { readonly restarts: number; readonly halfOpen?: boolean },
   { now, jitter }: { readonly now: number; readonly jitter: number },
   policy: Policy,
-): State {
-  const { restarts } = state;
-  if (!policy.autoRestart || restarts >= policy.maxRestarts || state.halfOpen === true) {
-    return { is: 'stopping', then: 'error', restarts, at: now };
-  }
+): Next {
+  if (!policy.autoRestart || restarts >= policy.maxRestarts || halfOpen) return { is: 'error', restarts, at: now };
   const delay = Math.min(policy.backoffMaxMs, policy.backoffFirstMs * 2 ** restarts) * (1 + jitter * policy.backoffJitter);
-  return { is: 'stopping', then: 'backoff', restarts: restarts + 1, until: now + delay };
+  return { is: 'backoff', restarts: restarts + 1, until: now + delay };
 }
 
 /** The five words of the status stream. */
 export type Status = 'starting' | 'running' | 'restarting' | 'stopped' | 'error';
 
-/** What a state is called towards people. */
+/** What a state is called towards people; a process on its way out already counts as what follows it. */
 export function statusOf(state: State): Status {
   switch (state.is) {
     case 'stopped':
@@ -190,10 +157,14 @@ export function statusOf(state: State): Status {
     case 'backoff':
       return 'restarting';
     case 'draining':
-      return state.then === 'start' ? 'restarting' : 'stopped';
+      return statusOf(state.next);
     case 'stopping':
-      if (state.then === 'stopped') return state.idle ? 'running' : 'stopped';
-      if (state.then === 'start') return state.again ? 'restarting' : 'starting';
-      return state.then === 'error' ? 'error' : 'restarting';
+      return state.idle && state.next.is === 'stopped' ? 'running' : statusOf(state.next);
   }
+}
+
+/** Restarts in a row. */
+export function restartsOf(state: State): number {
+  if ('next' in state) return restartsOf(state.next);
+  return 'restarts' in state ? state.restarts : 0;
 }

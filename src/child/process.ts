@@ -4,25 +4,27 @@
 
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import process from 'node:process';
-import type { Clock, Timer } from '../base/clock.ts';
-import type { Limits } from '../config/limits.ts';
+import type { Timer } from '../base/clock.ts';
+import type { World } from '../config/world.ts';
 import { createLineDecoder } from '../wire/lines.ts';
 
-/** How a process ended, seen from outside. */
-export type End =
-  | { readonly is: 'exited'; readonly code: number }
-  | { readonly is: 'killed'; readonly signal: string }
-  | { readonly is: 'not-spawned'; readonly code: string }
-  | { readonly is: 'closed'; readonly stream: 'stdout' | 'stdin' }
-  | { readonly is: 'line-too-long'; readonly maxLineBytes: number };
+/** How a process ended, in words and as data. */
+export interface End {
+  /** As a predicate: `exited with code 1`, `killed by SIGKILL`, `spawn ENOENT`. */
+  readonly what: string;
+  /** The same towards somebody whose call it cost, where that reads otherwise: `exited (code 1)`. */
+  readonly toCaller?: string;
+  readonly data?: Readonly<Record<string, unknown>>;
+  readonly tooLong?: true;
+  /** The system's reason why there never was a process: `ENOENT`. */
+  readonly notSpawned?: string;
+}
 
-export interface ChildOptions {
+export interface ChildOptions extends Pick<World, 'clock' | 'limits'> {
   readonly command: string;
   readonly args: readonly string[];
   /** The whole environment of the child; nothing is inherited beside it. */
   readonly env: Readonly<Record<string, string>>;
-  readonly clock: Clock;
-  readonly limits: Limits;
   onLine(line: Buffer): void;
   /** What it wrote to stderr, for a log. */
   onStderr(chunk: Buffer): void;
@@ -52,31 +54,34 @@ export class Child {
       this.#process = spawn(options.command, options.args, { env: options.env, detached: true, windowsHide: true });
     } catch (error) {
       // Only for what can never be spawned, such as a name with a NUL in it.
-      queueMicrotask(() => this.#dying({ is: 'not-spawned', code: (error as NodeJS.ErrnoException).code ?? 'failed' }));
+      queueMicrotask(() => this.#dead(notSpawned(error)));
       return;
     }
     const { stdin, stdout, stderr } = this.#process;
-    this.#process.on('error', (error: NodeJS.ErrnoException) => {
-      if (this.pid === undefined) this.#dying({ is: 'not-spawned', code: error.code ?? 'failed' });
+    this.#process.on('error', (error) => {
+      if (this.pid === undefined) this.#dead(notSpawned(error));
     });
     this.#process.on('exit', (code, signal) => {
-      this.#exit = signal === null ? { is: 'exited', code: code ?? 0 } : { is: 'killed', signal };
+      this.#exit =
+        signal === null
+          ? { what: `exited with code ${code}`, toCaller: `exited (code ${code})`, data: { exitCode: code } }
+          : { what: `killed by ${signal}`, toCaller: `exited (signal ${signal})`, data: { signal } };
       this.#dying(this.#exit);
     });
-    stdin.on('error', () => this.#dying({ is: 'closed', stream: 'stdin' }));
+    stdin.on('error', () => this.#dying({ what: 'closed its stdin' }));
     const feed = createLineDecoder({
       maxLineBytes: options.limits.maxLineBytes,
       maxLineParts: options.limits.maxLineParts,
       onLine: (line) => {
         if (!this.#told) options.onLine(line);
       },
-      onOverflow: () => this.#dead({ is: 'line-too-long', maxLineBytes: options.limits.maxLineBytes }),
+      onOverflow: () => this.#dead({ what: `sent a line of more than ${options.limits.maxLineBytes} bytes`, tooLong: true }),
     });
     stdout.on('data', feed);
     stdout.on('error', () => {}); // 'close' follows
     stdout.on('close', () => {
       this.#stdoutEnded = true;
-      this.#dying({ is: 'closed', stream: 'stdout' });
+      this.#dying({ what: 'closed its stdout' });
     });
     stderr.on('data', (chunk: Buffer) => {
       this.note(chunk);
@@ -184,7 +189,7 @@ export class Child {
   #dying(sign: End): void {
     if (this.#told) return;
     this.#sign ??= sign;
-    if (sign.is === 'not-spawned' || (this.#exit !== undefined && this.#stdoutEnded)) return this.#dead(this.#exit ?? sign);
+    if (this.#exit !== undefined && this.#stdoutEnded) return this.#dead(this.#exit);
     this.#grace ??= this.#options.clock.after(this.#options.limits.deathGraceMs, () => this.#dead(this.#exit ?? this.#sign ?? sign));
   }
 
@@ -196,18 +201,7 @@ export class Child {
   }
 }
 
-/** A way to end in words, as shown to clients. */
-export function describeEnd(end: End): string {
-  switch (end.is) {
-    case 'exited':
-      return `exited with code ${end.code}`;
-    case 'killed':
-      return `killed by ${end.signal}`;
-    case 'not-spawned':
-      return `spawn ${end.code}`;
-    case 'closed':
-      return `closed its ${end.stream}`;
-    case 'line-too-long':
-      return `sent a line of more than ${end.maxLineBytes} bytes`;
-  }
+function notSpawned(error: unknown): End {
+  const code = (error as NodeJS.ErrnoException).code ?? 'failed';
+  return { what: `spawn ${code}`, notSpawned: code };
 }

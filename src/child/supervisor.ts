@@ -1,27 +1,17 @@
 // One configured server kept alive: runs the lifecycle with a clock, a process and a handshake, and puts what
 // happened into words. It decides nothing (lifecycle.ts does) and knows no call.
 
-import type { Clock, Timer } from '../base/clock.ts';
-import { ProxyError, type Reason } from '../base/errors.ts';
-import type { Log } from '../base/log.ts';
+import type { Timer } from '../base/clock.ts';
+import { ProxyError } from '../base/errors.ts';
 import type { Redact } from '../base/redact.ts';
-import type { Limits } from '../config/limits.ts';
 import type { ServerConfig } from '../config/schema.ts';
+import type { World } from '../config/world.ts';
 import type { Implementation, Profile } from '../protocol/legacy.ts';
 import { readMessage, type RpcMessage } from '../wire/jsonrpc.ts';
 import { startHandshake, type Link } from './handshake.ts';
-import { STOPPED, statusOf, step, type Effect, type Event, type State, type Status } from './lifecycle.ts';
-import { Child, describeEnd, type End } from './process.ts';
+import { restartsOf, STOPPED, statusOf, step, type Effect, type Event, type State, type Status } from './lifecycle.ts';
+import { Child, type End } from './process.ts';
 import type { Turn, Turns } from './turns.ts';
-
-/** What everything below `createProxy` shares. */
-export interface World {
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly limits: Limits;
-  /** From 0 up to but not including 1. */
-  random(): number;
-}
 
 /** What one server is started with; replaced as a whole when its configuration changes. */
 export interface Launch {
@@ -97,7 +87,7 @@ export class Supervisor {
 
   /** Restarts in a row. */
   get restarts(): number {
-    return 'restarts' in this.#state ? this.#state.restarts : 0;
+    return restartsOf(this.#state);
   }
 
   /** The last failure, until the server runs again. */
@@ -196,7 +186,7 @@ export class Supervisor {
     this.#timer = undefined;
     if (state.is === 'starting') {
       this.#timer = clock.after(limits.startTimeoutMs, () =>
-        this.#failed(`did not finish its handshake in ${limits.startTimeoutMs} ms`, 'unavailable'),
+        this.#failed({ what: `did not finish its handshake in ${limits.startTimeoutMs} ms` }),
       );
     } else if (state.is === 'running' && state.restarts > 0) {
       this.#timer = clock.after(limits.healthyMs, () => this.#send({ type: 'healthy' }));
@@ -236,7 +226,7 @@ export class Supervisor {
         if (!log.takes('debug')) return;
         for (const line of redact(chunk.toString()).split('\n')) if (line !== '') log.debug(this.#name, 'stderr', line.slice(0, 1_000));
       },
-      onDead: (end) => this.#died(end),
+      onDead: (end) => this.#failed(end),
       onGone: () => {
         this.#child = undefined;
         this.#send({ type: 'gone', now: clock.now() });
@@ -253,7 +243,7 @@ export class Supervisor {
         log.info(this.#name, 'running', `running (MCP ${profile.revision})`, { pid: child.pid });
         this.#events.onUp(child, profile);
       },
-      onFailed: (why) => this.#failed(why, 'unavailable'),
+      onFailed: (what) => this.#failed({ what }),
     });
   }
 
@@ -267,57 +257,43 @@ export class Supervisor {
       }
   }
 
-  #died(end: End): void {
-    const { log } = this.#world;
-    const { command } = this.#launch.config;
-    if (end.is === 'not-spawned') {
-      const searched = end.code === 'ENOENT' ? `, not found in PATH ${String({ ...this.#launch.env, ...this.#launch.config.env }['PATH'])}` : '';
-      log.error(this.#name, 'spawn_failed', this.#launch.redact(`cannot start ${command ?? ''} (${end.code})${searched}`));
-    }
-    const name = `Server "${this.#name}"`;
-    switch (end.is) {
-      case 'exited':
-        return this.#failed(describeEnd(end), 'child_exited', `${name} exited (code ${end.code})`, { exitCode: end.code });
-      case 'killed':
-        return this.#failed(describeEnd(end), 'child_exited', `${name} exited (signal ${end.signal})`, { signal: end.signal });
-      case 'line-too-long':
-        return this.#failed(describeEnd(end), 'line_too_long', `${name} ${describeEnd(end)}`);
-      case 'closed':
-      case 'not-spawned':
-        return this.#failed(describeEnd(end), 'child_exited', `${name} ${describeEnd(end)}`);
-    }
-  }
-
   /** A failure: the state first, then those whose calls it cost, then those who wait. */
-  #failed(what: string, reason: Reason, toCallers = '', data: Record<string, unknown> = {}): void {
+  #failed(end: End): void {
     const { clock, random } = this.#world;
-    const wasUp = this.#state.is === 'running' || this.#state.is === 'draining';
     const { redact } = this.#launch;
-    const failure = { message: redact(what), at: clock.timestamp(), stderr: this.#shownTail() };
+    const wasUp = this.#state.is === 'running' || this.#state.is === 'draining';
+    const failure = { message: redact(end.what), at: clock.timestamp(), stderr: this.#shownTail() };
     this.#failure = failure;
     this.#handshake = undefined;
     this.#send({ type: 'failed', now: clock.now(), jitter: random() * 2 - 1 });
-    this.#report(failure);
+    this.#report(failure, end);
     if (wasUp) {
-      const shown = failure.stderr === '' ? data : { ...data, stderr: failure.stderr };
-      this.#events.onDown(new ProxyError(reason, redact(toCallers), { data: shown }));
+      const data = failure.stderr === '' ? { ...end.data } : { ...end.data, stderr: failure.stderr };
+      const message = `Server "${this.#name}" ${redact(end.toCaller ?? end.what)}`;
+      this.#events.onDown(new ProxyError(end.tooLong ? 'line_too_long' : 'child_exited', message, { data }));
     }
     if (this.status === 'error') this.#events.onRefuse(this.unavailable());
     this.#events.onFailure(failure);
   }
 
-  #report(failure: Failure): void {
+  #report({ message, stderr }: Failure, { notSpawned }: End): void {
     const { clock, log } = this.#world;
-    const { autoRestart, maxRestarts } = this.#launch.config;
-    const state = this.#state;
-    if (state.is === 'stopping' && state.then === 'backoff') {
-      const seconds = ((state.until - clock.now()) / 1_000).toFixed(1);
-      log.warn(this.#name, 'failed', `${failure.message}, restart ${state.restarts} of ${maxRestarts} in ${seconds} s`);
-    } else {
-      const end = autoRestart && maxRestarts > 0 ? `given up after ${this.restarts} restarts` : 'not restarted (autoRestart is off)';
-      log.error(this.#name, 'failed', `${failure.message}, ${this.status === 'error' ? end : 'while it was stopped'}`);
+    const { config, env, redact } = this.#launch;
+    const next = this.#state.is === 'stopping' ? this.#state.next : this.#state;
+    if (notSpawned !== undefined) {
+      const searched = notSpawned === 'ENOENT' ? `: not found in PATH ${String({ ...env, ...config.env }['PATH'])}` : '';
+      log.error(this.#name, 'spawn_failed', redact(`cannot start ${config.command}${searched}`));
     }
-    for (const line of failure.stderr.split('\n')) if (line !== '') log.info(this.#name, 'stderr', `stderr: ${line}`);
+    if (next.is === 'backoff') {
+      const seconds = ((next.until - clock.now()) / 1_000).toFixed(1);
+      log.warn(this.#name, 'failed', `${message}, restart ${next.restarts} of ${config.maxRestarts} in ${seconds} s`);
+    } else if (next.is === 'error') {
+      const never = !config.autoRestart || config.maxRestarts === 0;
+      log.error(this.#name, 'failed', `${message}, ${never ? 'not restarted (autoRestart is off)' : `given up after ${next.restarts} restarts`}`);
+    } else {
+      log.warn(this.#name, 'failed', `${message}, while it was being stopped`);
+    }
+    for (const line of stderr.split('\n')) if (line !== '') log.info(this.#name, 'stderr', `stderr: ${line}`);
   }
 
   /** The last lines of stderr: redacted before they are cut, so that no half of a secret remains. */

@@ -7,11 +7,13 @@ import { sendContinue } from './server.ts';
 
 export interface BodyOptions {
   readonly deadlines: Deadlines;
-  readonly maxBodyBytes: number;
-  readonly bodyTimeoutMs: number;
-  /** After a refusal, the rest of the upload is read and dropped up to these bounds, else the client never sees it. */
-  readonly discardBytes: number;
-  readonly discardMs: number;
+  readonly limits: {
+    readonly maxBodyBytes: number;
+    readonly bodyTimeoutMs: number;
+    /** After a refusal, the rest of the upload is read and dropped up to these bounds, else the client never sees it. */
+    readonly discardBytes: number;
+    readonly discardMs: number;
+  };
 }
 
 /** Reads the whole JSON body. @throws ProxyError `media_type`, `too_large`, `request_timeout` */
@@ -25,8 +27,9 @@ export function readJsonBody(req: IncomingMessage, res: ServerResponse, options:
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
-    const deadline = options.deadlines.add(options.bodyTimeoutMs, () =>
-      refuse(new ProxyError('request_timeout', `Request timeout: the body was not complete after ${options.bodyTimeoutMs} ms`)),
+    const { bodyTimeoutMs } = options.limits;
+    const deadline = options.deadlines.add(bodyTimeoutMs, () =>
+      refuse(new ProxyError('request_timeout', `Request timeout: the body was not complete after ${bodyTimeoutMs} ms`)),
     );
     function settle(): void {
       deadline.cancel();
@@ -67,14 +70,15 @@ function mediaProblem(req: IncomingMessage): ProxyError | undefined {
   return undefined;
 }
 
-function sizeProblem(bytes: number, { maxBodyBytes }: BodyOptions): ProxyError | undefined {
+function sizeProblem(bytes: number, { limits }: BodyOptions): ProxyError | undefined {
+  const { maxBodyBytes } = limits;
   return bytes > maxBodyBytes ? new ProxyError('too_large', `Payload too large: at most ${maxBodyBytes} bytes`) : undefined;
 }
 
-function discard(req: IncomingMessage, { deadlines, discardBytes, discardMs }: BodyOptions): void {
+function discard(req: IncomingMessage, { deadlines, limits }: BodyOptions): void {
   if (req.complete) return;
-  let left = discardBytes;
-  const deadline = deadlines.add(discardMs, () => req.destroy());
+  let left = limits.discardBytes;
+  const deadline = deadlines.add(limits.discardMs, () => req.destroy());
   req.on('data', (chunk: Buffer) => {
     left -= chunk.length;
     if (left < 0) req.destroy();

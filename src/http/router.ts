@@ -1,5 +1,7 @@
 // Routes as data, matched in order. A known path with another method is 405 with Allow; anything else is no route.
 
+import type { IncomingMessage, ServerResponse } from 'node:http';
+
 /** The names of the parameters in a pattern such as `/:server/mcp`. */
 type Params<P extends string> = P extends `${string}:${infer Name}/${infer Rest}`
   ? { readonly [K in Name]: string } & Params<`/${Rest}`>
@@ -7,33 +9,27 @@ type Params<P extends string> = P extends `${string}:${infer Name}/${infer Rest}
     ? { readonly [K in Name]: string }
     : unknown;
 
-export interface Route<Context extends readonly unknown[]> {
+type Handler<P> = (req: IncomingMessage, res: ServerResponse, params: P) => void | Promise<void>;
+
+export interface Route {
   readonly method: string;
   readonly segments: readonly string[];
-  handle(params: Record<string, string>, ...context: Context): void | Promise<void>;
+  readonly handle: Handler<Record<string, string>>;
 }
 
 /** One route; the handler's parameters are typed from the pattern. */
-export function route<Context extends readonly unknown[], P extends string>(
-  method: string,
-  pattern: P,
-  handle: (params: Params<P>, ...context: Context) => void | Promise<void>,
-): Route<Context> {
-  return { method, segments: pattern.split('/').slice(1), handle: (params, ...context) => handle(params as Params<P>, ...context) };
+export function route<P extends string>(method: string, pattern: P, handle: Handler<Params<P>>): Route {
+  return { method, segments: pattern.split('/').slice(1), handle: handle as Route['handle'] };
 }
 
-export type Match<Context extends readonly unknown[]> =
-  | { readonly is: 'found'; readonly route: Route<Context>; readonly params: Record<string, string> }
+export type Match =
+  | { readonly is: 'found'; readonly route: Route; readonly params: Record<string, string> }
   /** The path exists, with these methods. */
   | { readonly is: 'method'; readonly allow: readonly string[] }
   | { readonly is: 'none' };
 
 /** Finds the route of a path (without its query). One trailing slash is ignored; a parameter is percent-decoded once. */
-export function match<Context extends readonly unknown[]>(
-  routes: readonly Route<Context>[],
-  method: string,
-  path: string,
-): Match<Context> {
+export function match(routes: readonly Route[], method: string, path: string): Match {
   const segments = path.split('/').slice(1);
   if (segments.length > 1 && segments.at(-1) === '') segments.pop();
   const allow: string[] = [];

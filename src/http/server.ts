@@ -3,6 +3,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { Server as NetServer, type AddressInfo, type Socket } from 'node:net';
+import { systemClock } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import { encodeError } from '../wire/jsonrpc.ts';
 import { fault } from './reply.ts';
@@ -30,8 +31,8 @@ export interface HttpServer {
   readonly port: number;
   /** No new connections; those that are open go on. */
   stopAccepting(): void;
-  /** Ends everything that is left. */
-  close(): Promise<void>;
+  /** Ends everything that is left, what is still being sent after `graceMs`. */
+  close(graceMs: number): Promise<void>;
 }
 
 /** Requests that wait for `100 Continue` before they send their body. */
@@ -111,10 +112,14 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
           // The http server's own `close` would cut idle connections on which a request may just be arriving.
           NetServer.prototype.close.call(server);
         },
-        close: () =>
+        close: (graceMs) =>
           new Promise((done) => {
-            server.close(() => done());
-            server.closeAllConnections();
+            const timer = systemClock.after(graceMs, () => server.closeAllConnections());
+            server.close(() => {
+              timer.cancel();
+              done();
+            });
+            server.closeIdleConnections();
           }),
       });
     });

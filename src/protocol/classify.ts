@@ -20,11 +20,11 @@ export function classify(body: RpcMessage | Batch | Malformed, version: string |
       return { is: 'refused', error: malformedError(body), idText: body.idText };
     case 'batch':
       if (body.messages.some((message) => message.kind === 'request' && message.method === 'initialize')) {
-        return refused('initialize must not be part of a batch');
+        return { is: 'refused', error: invalid('initialize must not be part of a batch'), idText: undefined };
       }
       return { is: 'batch', batch: body, status };
     case 'response':
-      return refused('a response belongs to a session, and this request names none');
+      return { is: 'refused', error: strayResponse(), idText: undefined };
     case 'request':
       return { is: 'request', request: body };
     case 'notification':
@@ -34,11 +34,14 @@ export function classify(body: RpcMessage | Batch | Malformed, version: string |
 
 /** What a client is told about text that is no message. */
 export function malformedError({ why, detail }: Malformed): ProxyError {
-  return why === 'json'
-    ? new ProxyError('parse_error', `Parse error: ${detail}`)
-    : new ProxyError('invalid_request', `Invalid Request: ${detail}`);
+  return why === 'json' ? new ProxyError('parse_error', `Parse error: ${detail}`) : invalid(detail);
 }
 
-function refused(detail: string): Verdict {
-  return { is: 'refused', error: new ProxyError('invalid_request', `Invalid Request: ${detail}`), idText: undefined };
+/** What a client is told about a response that nobody can have asked it for. */
+export function strayResponse(): ProxyError {
+  return invalid('a response belongs to a session, and this request names none');
+}
+
+function invalid(detail: string): ProxyError {
+  return new ProxyError('invalid_request', `Invalid Request: ${detail}`);
 }

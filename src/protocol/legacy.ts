@@ -1,6 +1,8 @@
 // The vocabulary of the legacy handshake (2025-11-25, basic/lifecycle): what the proxy declares to a child, what it
 // learns from one, and what it tells a client.
 
+import { removal, type Edit, type Span } from '../wire/envelope.ts';
+import { isObject, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { PREFERRED_LEGACY, legacyRevision, type Era } from './revisions.ts';
 
 /** What the handshake learned about a running child. */
@@ -44,6 +46,17 @@ export function initializeResult(profile: Profile, requested: unknown): unknown 
   };
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+/** The keys by which a modern client speaks; a legacy child must not see them (R-26). */
+const MODERN_META = /^io\.modelcontextprotocol\/(protocolVersion|clientInfo|clientCapabilities|logLevel)$/;
+const MODERN_PARAMS = /^(inputResponses|requestState)$/;
+
+/** The edits that make a client's message one for a legacy child; an emptied `_meta` goes with its keys. */
+export function legacyEdits({ layout }: RpcRequest | RpcNotification): Edit[] {
+  const modernMeta = layout.meta.some(({ name }) => MODERN_META.test(name));
+  if (!modernMeta && !layout.params.some(({ name }) => MODERN_PARAMS.test(name))) return [];
+  const params = layout.top.find(({ name }) => name === 'params') as Span;
+  const meta = layout.params.find(({ name }) => name === '_meta');
+  const inMeta = meta === undefined ? [] : removal(meta, layout.meta, (name) => MODERN_META.test(name));
+  const drop = (name: string): boolean => MODERN_PARAMS.test(name) || (name === '_meta' && inMeta === undefined);
+  return [...(inMeta ?? []), ...(removal(params, layout.params, drop) ?? [{ at: params.at, end: params.end, text: '{}' }])];
 }

@@ -2,7 +2,7 @@
 // clients and servers, the proxy answers only what it must.
 
 /** Requests from a client that the proxy answers itself, or handles before the child sees them. */
-export type Handling = 'forward' | 'initialize' | 'ping' | 'set-level' | 'subscribe' | 'unsubscribe';
+export type Handling = 'forward' | 'initialize' | 'ping' | 'set-level' | 'subscribe' | 'unsubscribe' | 'refuse';
 
 const REQUESTS = new Map<string, Handling>([
   ['initialize', 'initialize'],
@@ -13,7 +13,8 @@ const REQUESTS = new Map<string, Handling>([
 ]);
 
 export function handlingOf(method: string): Handling {
-  return REQUESTS.get(method) ?? 'forward';
+  // Tasks belong to one client, and a shared process would show them to all.
+  return REQUESTS.get(method) ?? (method.startsWith('tasks/') ? 'refuse' : 'forward');
 }
 
 /** Notifications from a client that end at the proxy: they belong to one client, the process is everybody's. */
@@ -26,7 +27,6 @@ const CONSUMED = new Set([
 ]);
 
 const REQUEST_ONLY = new Set([
-  ...REQUESTS.keys(),
   'tools/list',
   'tools/call',
   'resources/list',
@@ -35,15 +35,11 @@ const REQUEST_ONLY = new Set([
   'prompts/list',
   'prompts/get',
   'completion/complete',
-  'tasks/get',
-  'tasks/result',
-  'tasks/list',
-  'tasks/cancel',
 ]);
 
 /** Whether a client's notification goes on to a shared child; a request that lacks its id never does. */
 export function forwardsNotification(method: string): boolean {
-  return !CONSUMED.has(method) && !REQUEST_ONLY.has(method);
+  return !CONSUMED.has(method) && !REQUEST_ONLY.has(method) && handlingOf(method) === 'forward';
 }
 
 /** Requests that a legacy server may send to a client. */

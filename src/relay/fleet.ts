@@ -1,19 +1,18 @@
 // All servers by name: takes a configuration over by touching only what it changes, starts and stops everything, and
 // tells what state it is in. The running configuration is its.
 
-import { ProxyError } from '../base/errors.ts';
-import { Deadlines } from '../base/clock.ts';
+import { ProxyError, shuttingDown } from '../base/errors.ts';
 import { createRedact } from '../base/redact.ts';
-import type { Launch, World } from '../child/supervisor.ts';
+import type { Launch } from '../child/supervisor.ts';
 import { Turns } from '../child/turns.ts';
 import { diffConfig, type Diff } from '../config/diff.ts';
 import type { Config, ServerConfig } from '../config/schema.ts';
+import type { World } from '../config/world.ts';
 import type { Implementation } from '../protocol/legacy.ts';
 import { McpServer, type ServerStatus } from './server.ts';
 
 export interface FleetOptions {
   readonly world: World;
-  readonly deadlines: Deadlines;
   /** What children inherit. */
   readonly env: Readonly<Record<string, string>>;
   /** Values that are never shown. */
@@ -40,11 +39,16 @@ export class Fleet {
 
   /** The server of this name, ready to take requests. @throws ProxyError `unknown_server`, `unavailable` */
   get(name: string): McpServer {
-    if (this.#closing) throw new ProxyError('shutdown', 'Shutting down', { status: 503 });
+    if (this.#closing) throw shuttingDown();
     const server = this.#servers.get(name);
     if (server === undefined) throw new ProxyError('unknown_server', `Unknown server: ${name}`);
     if (server.disabled) throw new ProxyError('unavailable', `Server "${name}" is not available: it is disabled`);
     return server;
+  }
+
+  /** The servers that are to run, in config order. */
+  enabled(): string[] {
+    return this.names().filter((name) => this.#servers.get(name)?.disabled === false);
   }
 
   /** Every configured server in config order. */
@@ -108,16 +112,15 @@ export class Fleet {
   }
 
   #configured(name: string, config: ServerConfig, existing: McpServer | undefined): McpServer {
-    const { world, deadlines, env, secrets, clientInfo, onStatus } = this.#options;
+    const { world, env, secrets, clientInfo, onStatus } = this.#options;
     const redact = createRedact([...secrets, ...Object.values(config.env)]);
     const launch: Launch = { config, env, clientInfo, redact };
-    const server = existing ?? this.#leaving.get(name);
+    const returning = this.#leaving.get(name);
     this.#leaving.delete(name);
+    returning?.used(); // it came into the configuration now
+    const server = existing ?? returning;
     server?.configure(launch);
-    return (
-      server ??
-      new McpServer({ name, launch, world, deadlines, turns: this.#turns, onStatus: (urgent) => onStatus(name, urgent) })
-    );
+    return server ?? new McpServer(name, launch, world, this.#turns, (urgent) => onStatus(name, urgent));
   }
 
   #leave(name: string, server: McpServer): void {

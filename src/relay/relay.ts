@@ -2,11 +2,12 @@
 // request whatever becomes of the child. The table of calls is the only routing truth.
 
 import { isUtf8 } from 'node:buffer';
-import type { Deadline, Deadlines } from '../base/clock.ts';
+import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { Link } from '../child/handshake.ts';
-import type { Limits } from '../config/limits.ts';
-import { answerId, oneLine, removal, splice, type Edit, type Span } from '../wire/envelope.ts';
+import type { World } from '../config/world.ts';
+import { legacyEdits } from '../protocol/legacy.ts';
+import { answerId, oneLine, splice, type Span } from '../wire/envelope.ts';
 import {
   BIG_BYTES,
   encodeCall,
@@ -23,10 +24,7 @@ import type { Caller, Exchange } from './exchange.ts';
 /** One request written to a child. It is answered once, or it becomes a tombstone. */
 interface Call {
   readonly id: number;
-  readonly method: string;
-  /** The client's request; none where the proxy itself asks. */
-  readonly exchange: Exchange | undefined;
-  readonly onAnswer: ((answer: Answered) => void) | undefined;
+  readonly exchange: Exchange;
   /** The client's progress token as it was written. */
   readonly tokenText: string | undefined;
   readonly hardEnd: number;
@@ -38,12 +36,11 @@ interface Call {
 /** What became of a request of the proxy itself; `fault`: the child will not answer it. */
 export type Answered = { readonly result: unknown } | { readonly error: unknown } | { readonly fault: ProxyError };
 
-export interface RelayOptions {
-  readonly name: string;
-  readonly limits: Limits;
-  readonly deadlines: Deadlines;
-  /** Milliseconds, monotonic. */
-  now(): number;
+/** The caller of the proxy's own requests: nobody's work, and nobody waits for it. */
+const HOUSE: Caller = { era: 'legacy' };
+
+/** What a relay asks of the server that it belongs to. */
+export interface RelayEvents {
   /** Somebody waits for the child. Answers why that is in vain, or `undefined`. */
   onWanted(): ProxyError | undefined;
   /** The child runs and this request is the first thing that may be done with it; `false`: the relay forwards it. */
@@ -56,12 +53,13 @@ export interface RelayOptions {
   onPending(): void;
 }
 
-const MODERN_META = /^io\.modelcontextprotocol\/(protocolVersion|clientInfo|clientCapabilities|logLevel)$/;
-const MODERN_PARAMS = /^(inputResponses|requestState)$/;
 const NEWLINE = Buffer.from('\n');
+const CLOSE = 0x7d;
 
 export class Relay {
-  readonly #options: RelayOptions;
+  readonly #name: string;
+  readonly #world: World;
+  readonly #events: RelayEvents;
   readonly #calls = new Map<number, Call>();
   readonly #byExchange = new Map<Exchange, Call>();
   readonly #waiting = new Map<Exchange, Deadline>();
@@ -70,8 +68,10 @@ export class Relay {
   #link: Link | undefined;
   #drain: { readonly deadline: Deadline; readonly done: () => void } | undefined;
 
-  constructor(options: RelayOptions) {
-    this.#options = options;
+  constructor(name: string, world: World, events: RelayEvents) {
+    this.#name = name;
+    this.#world = world;
+    this.#events = events;
   }
 
   /** Requests of clients that have no answer yet, those that wait for a start included. */
@@ -86,17 +86,17 @@ export class Relay {
 
   /** Takes a request: writes it, lets it wait for the child, or refuses it. It is settled in any case. */
   dispatch(exchange: Exchange): void {
-    const { name, limits, deadlines } = this.#options;
-    if (this.pending >= limits.maxPending) return exchange.settle(new ProxyError('busy', `Server "${name}" is busy`));
+    const { limits, deadlines } = this.#world;
+    if (this.pending >= limits.maxPending) return exchange.settle(new ProxyError('busy', `Server "${this.#name}" is busy`));
     if (this.#link !== undefined && this.#drain === undefined) return this.#forward(exchange, this.#link);
     const wait = deadlines.add(limits.startWaitMs, () => {
       this.#waiting.delete(exchange);
-      exchange.settle(new ProxyError('starting', `Server "${name}" is still starting`));
-      this.#options.onPending();
+      exchange.settle(new ProxyError('starting', `Server "${this.#name}" is still starting`));
+      this.#events.onPending();
     });
     this.#waiting.set(exchange, wait);
-    this.#options.onPending();
-    const refusal = this.#options.onWanted();
+    this.#events.onPending();
+    const refusal = this.#events.onWanted();
     if (refusal !== undefined) this.refuse(refusal);
   }
 
@@ -106,7 +106,7 @@ export class Relay {
     const waited = this.#waiting.delete(exchange);
     const call = this.#byExchange.get(exchange);
     if (call !== undefined) this.#abandon(call, reason);
-    if (waited || call !== undefined) this.#options.onPending();
+    if (waited || call !== undefined) this.#events.onPending();
   }
 
   /** Passes a client's notification on, if the child runs; it never waits. */
@@ -116,10 +116,15 @@ export class Relay {
 
   /** A request of the proxy itself to the running child. */
   ask(method: string, params: unknown, onAnswer: (answer: Answered) => void): void {
-    const busy = new ProxyError('busy', `Server "${this.#options.name}" is busy`);
-    if (this.#link === undefined) return onAnswer({ fault: busy });
-    const call = this.#open(method, undefined, onAnswer, undefined, this.#link);
-    if (!this.#link.write(encodeCall(method, params, call.id))) this.#close(call)?.({ fault: busy });
+    const { limits } = this.#world;
+    const request = readMessage(encodeCall(method, params, 0), limits) as RpcRequest;
+    const settle = (answer: Buffer | ProxyError): void => {
+      const response = answer instanceof ProxyError ? { fault: answer } : readMessage(answer, limits);
+      if ('result' in response || 'error' in response || 'fault' in response) onAnswer(response as Answered);
+    };
+    const exchange = { request, caller: HOUSE, streams: false, notify() {}, settle };
+    if (this.#link === undefined) settle(new ProxyError('busy', `Server "${this.#name}" is busy`));
+    else this.#write(exchange, this.#link);
   }
 
   /** The child runs: after `first`, whoever waits is served, in order of arrival. */
@@ -138,10 +143,10 @@ export class Relay {
   down(error: ProxyError): void {
     this.#link = undefined;
     for (const call of [...this.#calls.values()]) {
-      this.#close(call)?.({ fault: error });
-      if (!call.gone) call.exchange?.settle(error);
+      this.#close(call);
+      if (!call.gone) call.exchange.settle(error);
     }
-    this.#options.onPending();
+    this.#events.onPending();
     this.#drained();
   }
 
@@ -152,7 +157,7 @@ export class Relay {
       this.#waiting.delete(exchange);
       exchange.settle(error);
     }
-    this.#options.onPending();
+    this.#events.onPending();
   }
 
   /**
@@ -161,21 +166,20 @@ export class Relay {
    */
   drain(ms: number, error: ProxyError, done: () => void): void {
     this.#drain?.deadline.cancel();
-    this.#drain = { deadline: this.#options.deadlines.add(ms, () => this.down(error)), done };
+    this.#drain = { deadline: this.#world.deadlines.add(ms, () => this.down(error)), done };
     if (this.#byExchange.size === 0) this.down(error);
   }
 
   /** One line of the child (R-2). What is no message goes to its tail; nothing a child writes ends anything. */
   receive(line: Buffer): void {
     const link = this.#link;
-    const trimmed = trim(line);
-    if (link === undefined || trimmed.length === 0) return;
-    if (trimmed.length >= BIG_BYTES && isBracketed(trimmed) && isUtf8(trimmed)) {
-      const id = answerId(trimmed);
+    if (link === undefined) return;
+    if (line.length >= BIG_BYTES && line[line.length - 1] === CLOSE && isUtf8(line)) {
+      const id = answerId(line);
       const call = id === undefined ? undefined : this.#calls.get(id.id);
-      if (id !== undefined && call?.exchange !== undefined) return this.#answer(call, trimmed, id);
+      if (id !== undefined && call !== undefined) return this.#answer(call, line, id);
     }
-    const message = readMessage(trimmed, this.#options.limits);
+    const message = readMessage(line, this.#world.limits);
     const messages = message.kind === 'batch' ? message.messages : [message];
     for (const each of messages) {
       if (each.kind === 'malformed') link.note(Buffer.concat([line, NEWLINE]));
@@ -190,19 +194,18 @@ export class Relay {
         link.write(
           message.method === 'ping'
             ? encodeResult(message.idText, {})
-            : encodeError(message.idText, this.#options.onChildRequest(message).toRpc()),
+            : encodeError(message.idText, this.#events.onChildRequest(message).toRpc()),
         );
         return;
       case 'notification':
         if (message.method === 'notifications/progress') this.#progress(message);
-        else this.#options.onNotification(message);
+        else this.#events.onNotification(message);
         return;
       case 'response': {
         const call = typeof message.id === 'number' ? this.#calls.get(message.id) : undefined;
         const id = message.layout.top.find(({ name }) => name === 'id');
         if (call === undefined || id === undefined) return link.note(Buffer.concat([message.raw, NEWLINE]));
-        if (call.exchange !== undefined) return this.#answer(call, message.raw, id);
-        this.#close(call)?.(message.error === undefined ? { result: message.result } : { error: message.error });
+        this.#answer(call, message.raw, id);
       }
     }
   }
@@ -214,57 +217,53 @@ export class Relay {
   candidates(): { readonly callers: ReadonlyMap<Caller, Exchange | 'gone'>; readonly blurred: boolean } {
     const callers = new Map<Caller, Exchange | 'gone'>();
     for (const { exchange, gone } of this.#calls.values()) {
-      if (exchange === undefined) continue;
+      if (exchange.caller === HOUSE) continue;
       if (!gone) callers.set(exchange.caller, exchange);
       else if (!callers.has(exchange.caller)) callers.set(exchange.caller, 'gone');
     }
-    return { callers, blurred: this.#options.now() < this.#blurredUntil };
+    return { callers, blurred: this.#world.clock.now() < this.#blurredUntil };
   }
 
   #forward(exchange: Exchange, link: Link): void {
-    if (this.#options.onRequest(exchange)) return this.#options.onPending();
+    if (!this.#events.onRequest(exchange)) this.#write(exchange, link);
+    this.#events.onPending();
+  }
+
+  #write(exchange: Exchange, link: Link): void {
+    const { clock, limits, deadlines } = this.#world;
     const { request } = exchange;
     const token = request.layout.meta.find(({ name }) => name === 'progressToken');
-    const call = this.#open(request.method, exchange, undefined, token && textOf(request.raw, token), link);
-    const edits: Edit[] = legacyEdits(request);
     const id = request.layout.top.find(({ name }) => name === 'id') as Span;
-    edits.push({ at: id.at, end: id.end, text: String(call.id) });
-    if (token !== undefined) edits.push({ at: token.at, end: token.end, text: String(call.id) });
-    if (link.write(oneLine(splice(request.raw, edits)))) return this.#options.onPending();
-    this.#close(call);
-    exchange.settle(new ProxyError('busy', `Server "${this.#options.name}" is busy: it does not read what it is sent`));
-    this.#options.onPending();
-  }
-
-  #open(
-    method: string,
-    exchange: Exchange | undefined,
-    onAnswer: ((answer: Answered) => void) | undefined,
-    tokenText: string | undefined,
-    link: Link,
-  ): Call {
-    const { limits, deadlines, now } = this.#options;
-    const hardEnd = now() + limits.requestHardCapMs;
-    const call: Call = { id: link.nextId(), method, exchange, onAnswer, tokenText, hardEnd, deadline: undefined, gone: false };
+    const call: Call = {
+      id: link.nextId(),
+      exchange,
+      tokenText: token && textOf(request.raw, token),
+      hardEnd: clock.now() + limits.requestHardCapMs,
+      deadline: undefined,
+      gone: false,
+    };
+    const edits = legacyEdits(request);
+    for (const at of token === undefined ? [id] : [id, token]) edits.push({ at: at.at, end: at.end, text: String(call.id) });
+    if (!link.write(oneLine(splice(request.raw, edits)))) {
+      return exchange.settle(new ProxyError('busy', `Server "${this.#name}" is busy: it does not read what it is sent`));
+    }
     call.deadline = deadlines.add(this.#patience(call), () => this.#timedOut(call));
     this.#calls.set(call.id, call);
-    if (exchange !== undefined) this.#byExchange.set(exchange, call);
-    return call;
+    if (exchange.caller !== HOUSE) this.#byExchange.set(exchange, call);
   }
 
-  /** Forgets a call; what is left to do is to tell whoever asked. */
-  #close(call: Call): Call['onAnswer'] {
+  /** Forgets a call. */
+  #close(call: Call): void {
     call.deadline?.cancel();
     if (this.#calls.delete(call.id) && call.gone) this.#tombstones--;
-    if (call.exchange !== undefined) this.#byExchange.delete(call.exchange);
-    return call.onAnswer;
+    this.#byExchange.delete(call.exchange);
   }
 
   #answer(call: Call, raw: Buffer, id: Span): void {
     this.#close(call);
-    if (call.gone || call.exchange === undefined) return; // too late, nobody waits
+    if (call.gone) return; // too late, nobody waits
     call.exchange.settle(splice(raw, [{ at: id.at, end: id.end, text: call.exchange.request.idText }]));
-    this.#options.onPending();
+    this.#events.onPending();
     if (this.#byExchange.size === 0) this.#drained();
   }
 
@@ -273,32 +272,31 @@ export class Relay {
     const call = token === undefined ? undefined : this.#calls.get(Number(textOf(message.raw, token)));
     if (token === undefined || call === undefined || call.gone || call.tokenText === undefined) return; // settled, or not ours
     call.deadline?.restart(this.#patience(call));
-    call.exchange?.notify(splice(message.raw, [{ at: token.at, end: token.end, text: call.tokenText }]));
+    call.exchange.notify(splice(message.raw, [{ at: token.at, end: token.end, text: call.tokenText }]));
   }
 
   /** How long a call may be silent from now on, in milliseconds. */
   #patience(call: Call): number {
-    const { limits, now } = this.#options;
-    const left = call.hardEnd - now();
+    const { clock, limits } = this.#world;
+    const left = call.hardEnd - clock.now();
     return limits.requestTimeoutMs === 0 ? left : Math.min(limits.requestTimeoutMs, left);
   }
 
   #timedOut(call: Call): void {
-    const { limits, now } = this.#options;
-    const ms = call.hardEnd <= now() ? limits.requestHardCapMs : limits.requestTimeoutMs;
+    const { clock, limits } = this.#world;
+    const ms = call.hardEnd <= clock.now() ? limits.requestHardCapMs : limits.requestTimeoutMs;
     const error = new ProxyError('timeout', `Request timed out after ${ms} ms`);
     this.#abandon(call, 'timed out');
-    call.exchange?.settle(error);
-    call.onAnswer?.({ fault: error });
-    this.#options.onPending();
+    call.exchange.settle(error);
+    this.#events.onPending();
   }
 
   /** Nobody waits for this call any more; the child is told, and its late answer will be dropped. */
   #abandon(call: Call, reason: string): void {
-    const { limits, deadlines, now } = this.#options;
+    const { clock, limits, deadlines } = this.#world;
     this.#link?.write(encodeCall('notifications/cancelled', { requestId: call.id, reason }));
     this.#close(call);
-    if (call.exchange === undefined) return;
+    if (call.exchange.caller === HOUSE) return;
     call.gone = true;
     this.#tombstones++;
     this.#calls.set(call.id, call);
@@ -307,7 +305,7 @@ export class Relay {
       for (const oldest of this.#calls.values()) {
         if (!oldest.gone) continue;
         this.#close(oldest);
-        this.#blurredUntil = now() + limits.tombstoneMs;
+        this.#blurredUntil = clock.now() + limits.tombstoneMs;
         break;
       }
     }
@@ -322,32 +320,4 @@ export class Relay {
     drain.deadline.cancel();
     drain.done();
   }
-}
-
-/** What a legacy child must not see of a request: the keys by which a modern client speaks (R-26). */
-function legacyEdits({ layout }: RpcRequest | RpcNotification): Edit[] {
-  const modernMeta = layout.meta.some(({ name }) => MODERN_META.test(name));
-  if (!modernMeta && !layout.params.some(({ name }) => MODERN_PARAMS.test(name))) return [];
-  const params = layout.top.find(({ name }) => name === 'params') as Span;
-  const meta = layout.params.find(({ name }) => name === '_meta');
-  const inMeta = meta === undefined ? [] : removal(meta, layout.meta, (name) => MODERN_META.test(name));
-  const drop = (name: string) => MODERN_PARAMS.test(name) || (name === '_meta' && inMeta === undefined);
-  return [...(inMeta ?? []), ...(removal(params, layout.params, drop) ?? [{ at: params.at, end: params.end, text: '{}' }])];
-}
-
-/** Without white space around it, and without a byte order mark in front. */
-function trim(line: Buffer): Buffer {
-  let at = line[0] === 0xef && line[1] === 0xbb && line[2] === 0xbf ? 3 : 0;
-  let end = line.length;
-  while (at < end && isSpace(line[at])) at++;
-  while (end > at && isSpace(line[end - 1])) end--;
-  return at === 0 && end === line.length ? line : line.subarray(at, end);
-}
-
-function isSpace(byte: number | undefined): boolean {
-  return byte === 0x20 || byte === 9 || byte === 13;
-}
-
-function isBracketed(text: Buffer): boolean {
-  return text[0] === 0x7b && text[text.length - 1] === 0x7d;
 }

@@ -1,10 +1,11 @@
 // One configured MCP server: its supervisor, its relay and its listeners, wired together. When it was used last, and
 // whether it is idle, is known here.
 
-import type { Deadline, Deadlines } from '../base/clock.ts';
+import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
-import { Supervisor, type Launch, type World } from '../child/supervisor.ts';
+import { Supervisor, type Launch } from '../child/supervisor.ts';
 import type { Turns } from '../child/turns.ts';
+import type { World } from '../config/world.ts';
 import { initializeResult, type Profile } from '../protocol/legacy.ts';
 import { forwardsNotification, handlingOf } from '../protocol/methods.ts';
 import { encodeResult, paramsOf, type RpcNotification } from '../wire/jsonrpc.ts';
@@ -26,18 +27,9 @@ export interface ServerStatus {
   readonly restartCount?: number;
 }
 
-export interface McpServerOptions {
-  readonly name: string;
-  readonly launch: Launch;
-  readonly world: World;
-  readonly deadlines: Deadlines;
-  readonly turns: Turns;
-  /** The status changed; `urgent` unless only its counters did. */
-  onStatus(urgent: boolean): void;
-}
-
 export class McpServer {
-  readonly #options: McpServerOptions;
+  readonly #world: World;
+  readonly #onStatus: (urgent: boolean) => void;
   readonly #supervisor: Supervisor;
   readonly #relay: Relay;
   readonly #subscriptions: Subscriptions;
@@ -50,32 +42,23 @@ export class McpServer {
   #lastUsed: string | undefined; // `#usedAt` for people, once somebody asks
   #idleDeadline: Deadline | undefined;
 
-  constructor(options: McpServerOptions) {
-    const { name, launch, world, deadlines, turns, onStatus } = options;
-    const { clock, limits } = world;
-    this.#options = options;
+  /** `onStatus`: the status changed; `urgent` unless only its counters did. */
+  constructor(name: string, launch: Launch, world: World, turns: Turns, onStatus: (urgent: boolean) => void) {
+    this.#world = world;
+    this.#onStatus = onStatus;
     this.#launch = launch;
-    this.#usedAt = this.#activeAt = clock.now();
-    this.#relay = new Relay({
-      name,
-      limits,
-      deadlines,
-      now: () => clock.now(),
+    this.#usedAt = this.#activeAt = world.clock.now();
+    this.#relay = new Relay(name, world, {
       onWanted: () => this.#wanted(),
       onRequest: (exchange) => this.#handles(exchange),
       onNotification: (notification) => this.#subscriptions.hear(notification),
       onChildRequest: ({ method }) => refuseChildRequest(method, this.#relay.candidates()),
       onPending: () => {
-        this.#activeAt = clock.now();
+        this.#activeAt = world.clock.now();
         onStatus(false);
       },
     });
-    this.#subscriptions = new Subscriptions({
-      name,
-      relay: this.#relay,
-      maxSubscriptions: limits.maxSubscriptions,
-      onUnclaimed: ({ method }) => world.log.debug(name, 'unclaimed', `${method} of the server belongs to no client`),
-    });
+    this.#subscriptions = new Subscriptions(name, world, this.#relay);
     this.#supervisor = new Supervisor(name, launch, world, turns, {
       onStatus: () => onStatus(true),
       onUp: (link, profile) => {
@@ -110,7 +93,7 @@ export class McpServer {
   }
 
   get status(): ServerStatus {
-    const { clock } = this.#options.world;
+    const { clock } = this.#world;
     const { status, failure, restarts } = this.#supervisor;
     this.#lastUsed ??= clock.timestamp(clock.now() - this.#usedAt);
     return {
@@ -155,15 +138,15 @@ export class McpServer {
 
   /** The stream has ended. */
   unlisten(listener: Listener): void {
-    this.#activeAt = this.#options.world.clock.now();
+    this.#activeAt = this.#world.clock.now();
     this.#subscriptions.delete(listener);
   }
 
   /** A client sent something. */
   used(): void {
-    this.#usedAt = this.#activeAt = this.#options.world.clock.now();
+    this.#usedAt = this.#activeAt = this.#world.clock.now();
     this.#lastUsed = undefined;
-    this.#options.onStatus(false);
+    this.#onStatus(false);
   }
 
   /** Takes over a configuration; `start`, `restart` or `stop` make it felt. */
@@ -176,7 +159,7 @@ export class McpServer {
   start(): void {
     this.#ending = undefined;
     this.#supervisor.start();
-    this.#options.onStatus(true);
+    this.#onStatus(true);
   }
 
   /** A new process, after the calls in flight. */
@@ -222,6 +205,9 @@ export class McpServer {
       case 'unsubscribe':
         this.#subscriptions.unsubscribe(exchange);
         return true;
+      case 'refuse':
+        exchange.settle(new ProxyError('method_not_found', `Method not found: ${exchange.request.method}`));
+        return true;
       case 'ping':
       case 'forward':
         return false;
@@ -230,14 +216,14 @@ export class McpServer {
 
   /** One deadline for a running child; it looks at what happened meanwhile and waits for the rest. */
   #watchIdle(): void {
-    const { world, deadlines } = this.#options;
-    const { idleTimeoutMs } = world.limits;
+    const { clock, deadlines, limits } = this.#world;
+    const { idleTimeoutMs } = limits;
     this.#idleDeadline?.cancel();
     if (idleTimeoutMs === 0) return;
     const look = (): void => {
       if (!this.#supervisor.running) return;
       const busy = this.#relay.pending > 0 || this.#subscriptions.listeners > 0;
-      const left = busy ? idleTimeoutMs : this.#activeAt + idleTimeoutMs - world.clock.now();
+      const left = busy ? idleTimeoutMs : this.#activeAt + idleTimeoutMs - clock.now();
       if (left > 0) {
         this.#idleDeadline = deadlines.add(left, look);
         return;

@@ -2,6 +2,7 @@
 // open streams of one server, the resource subscriptions held at its child, and the log level (B.6, B.7).
 
 import { ProxyError } from '../base/errors.ts';
+import type { World } from '../config/world.ts';
 import type { Profile } from '../protocol/legacy.ts';
 import { LIST_CHANGED, severityOf } from '../protocol/methods.ts';
 import { oneLine } from '../wire/envelope.ts';
@@ -17,17 +18,10 @@ export interface Listener {
   end(): void;
 }
 
-export interface SubscriptionsOptions {
-  readonly name: string;
-  readonly relay: Relay;
-  /** Resource URIs held at the child. */
-  readonly maxSubscriptions: number;
-  /** A notification that is nobody's; for the server's log tail. */
-  onUnclaimed(notification: RpcNotification): void;
-}
-
 export class Subscriptions {
-  readonly #options: SubscriptionsOptions;
+  readonly #name: string;
+  readonly #world: World;
+  readonly #relay: Relay;
   readonly #listeners = new Set<Listener>();
   readonly #held = new Set<string>();
   readonly #subscribing = new Map<string, Exchange[]>();
@@ -36,8 +30,10 @@ export class Subscriptions {
   /** What the running child was told. */
   #childSeverity = Infinity;
 
-  constructor(options: SubscriptionsOptions) {
-    this.#options = options;
+  constructor(name: string, world: World, relay: Relay) {
+    this.#name = name;
+    this.#world = world;
+    this.#relay = relay;
   }
 
   get listeners(): number {
@@ -63,7 +59,7 @@ export class Subscriptions {
     const bound = notification.layout.params.some(({ name }) => name === 'progressToken' || name === 'taskId' || name === 'uri');
     // About one task, one elicitation or one request of somebody: a simple client has none of them.
     if (bound || method === 'notifications/elicitation/complete' || method === 'notifications/cancelled') {
-      return this.#options.onUnclaimed(notification);
+      return this.#world.log.debug(this.#name, 'unclaimed', `${method} of the server belongs to no client`);
     }
     this.#broadcast(encodeEvent('message', oneLine(notification.raw)));
   }
@@ -91,11 +87,10 @@ export class Subscriptions {
    * `before` is the predecessor, `idle` whether it had only been idle.
    */
   restore(profile: Profile, before: Profile | undefined, idle: boolean): void {
-    const { relay } = this.#options;
     this.#childSeverity = Infinity;
     this.#tellLevel(profile);
     for (const uri of this.#held) {
-      relay.ask('resources/subscribe', { uri }, (answer) => {
+      this.#relay.ask('resources/subscribe', { uri }, (answer) => {
         if ('error' in answer) this.#held.delete(uri);
       });
     }
@@ -126,13 +121,13 @@ export class Subscriptions {
     if (this.#held.has(uri)) return exchange.settle(encodeResult(exchange.request.idText, {}));
     const asking = this.#subscribing.get(uri);
     if (asking !== undefined) return void asking.push(exchange);
-    const { name, relay, maxSubscriptions } = this.#options;
+    const { maxSubscriptions } = this.#world.limits;
     if (this.#held.size + this.#subscribing.size >= maxSubscriptions) {
-      return exchange.settle(new ProxyError('busy', `Server "${name}" is busy: ${maxSubscriptions} resources are subscribed`));
+      return exchange.settle(new ProxyError('busy', `Server "${this.#name}" is busy: ${maxSubscriptions} resources are subscribed`));
     }
     const sharing = [exchange];
     this.#subscribing.set(uri, sharing);
-    relay.ask('resources/subscribe', { uri }, (answer) => {
+    this.#relay.ask('resources/subscribe', { uri }, (answer) => {
       this.#subscribing.delete(uri);
       if ('result' in answer) this.#held.add(uri);
       for (const each of sharing) answerWith(each, answer);
@@ -144,14 +139,14 @@ export class Subscriptions {
     const uri = uriOf(exchange);
     if (uri === undefined) return;
     if (!this.#held.delete(uri)) return exchange.settle(encodeResult(exchange.request.idText, {}));
-    this.#options.relay.ask('resources/unsubscribe', { uri }, (answer) => answerWith(exchange, answer));
+    this.#relay.ask('resources/unsubscribe', { uri }, (answer) => answerWith(exchange, answer));
   }
 
   /** A log line names no request: it goes to the one caller it can be about, else to every stream (R-47). */
   #log(notification: RpcNotification): void {
     const severity = severityOf(paramsOf(notification)['level']);
     if (severity !== undefined && this.#level !== undefined && severity < this.#level.severity) return;
-    const { callers, blurred } = this.#options.relay.candidates();
+    const { callers, blurred } = this.#relay.candidates();
     const [only] = callers.values();
     if (callers.size === 1 && !blurred && only !== undefined && only !== 'gone' && only.streams) return only.notify(notification.raw);
     this.#broadcast(encodeEvent('message', oneLine(notification.raw)));
@@ -161,7 +156,7 @@ export class Subscriptions {
   #tellLevel(profile: Profile): void {
     if (this.#level === undefined || this.#level.severity >= this.#childSeverity || !('logging' in profile.capabilities)) return;
     this.#childSeverity = this.#level.severity;
-    this.#options.relay.ask('logging/setLevel', { level: this.#level.name }, () => {}); // refused: the filter still works
+    this.#relay.ask('logging/setLevel', { level: this.#level.name }, () => {}); // refused: the filter still works
   }
 
   #broadcast(frame: Buffer): void {

@@ -2,45 +2,41 @@
 // sends. No handshake and no session: every request stands alone, and it is one SSE reader at most.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Clock } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
+import type { World } from '../config/world.ts';
 import { parseAccept, type Accepts } from '../http/accept.ts';
-import { readJsonBody, type BodyOptions } from '../http/body.ts';
+import { readJsonBody } from '../http/body.ts';
 import { empty, fault, json } from '../http/reply.ts';
-import { classify, malformedError } from '../protocol/classify.ts';
+import { classify, malformedError, strayResponse } from '../protocol/classify.ts';
 import type { Exchange } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import type { McpServer } from '../relay/server.ts';
 import { oneLine } from '../wire/envelope.ts';
-import { encodeError, readMessage, type Batch, type ReadBounds, type RpcRequest } from '../wire/jsonrpc.ts';
+import { encodeError, readMessage, type Batch, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent, SseStream } from '../wire/sse.ts';
 
-export interface SimpleOptions {
-  readonly fleet: Fleet;
-  readonly clock: Clock;
-  readonly body: BodyOptions;
-  readonly bounds: ReadBounds;
-  readonly stream: { readonly keepAliveMs: number; readonly sseQueueBytes: number; readonly sseStallMs: number };
-  /** Scheme and host of the URLs given out; without it, those of the request. */
-  readonly publicUrl: URL | undefined;
-  readonly basePath: string;
-}
-
 export class SimpleTransport {
-  readonly #options: SimpleOptions;
+  readonly #fleet: Fleet;
+  readonly #world: World;
+  readonly #origin: string | undefined;
+  readonly #basePath: string;
 
-  constructor(options: SimpleOptions) {
-    this.#options = options;
+  /** `origin`: scheme and host of the URLs given out; without it, those of the request. */
+  constructor(fleet: Fleet, world: World, origin: string | undefined, basePath: string) {
+    this.#fleet = fleet;
+    this.#world = world;
+    this.#origin = origin;
+    this.#basePath = basePath;
   }
 
   /** `POST /:server/mcp` and `POST /:server/message`. */
   async post(name: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const { fleet, body, bounds } = this.#options;
-    const message = readMessage(await readJsonBody(req, res, body), bounds);
-    const verdict = classify(message, headerOf(req, 'mcp-protocol-version'));
+    const version = req.headers['mcp-protocol-version'];
+    const message = readMessage(await readJsonBody(req, res, this.#world), this.#world.limits);
+    const verdict = classify(message, version?.toString());
     if (verdict.is === 'refused') return fault(res, verdict.error, verdict.idText);
     try {
-      const server = fleet.get(name);
+      const server = this.#fleet.get(name);
       switch (verdict.is) {
         case 'request':
           return this.#request(server, verdict.request, req, res);
@@ -58,21 +54,29 @@ export class SimpleTransport {
 
   /** `GET /:server/sse`: opened at once, whatever state the server is in. */
   stream(name: string, req: IncomingMessage, res: ServerResponse): void {
-    const { fleet, publicUrl, basePath } = this.#options;
-    const server = fleet.get(name);
-    const origin = publicUrl?.origin ?? `http://${req.headers.host}`;
+    const server = this.#fleet.get(name);
+    const origin = this.#origin ?? `http://${req.headers.host}`;
     const stream = this.#open(res, () => server.unlisten(stream));
-    stream.write(encodeEvent('endpoint', JSON.stringify({ uri: `${origin}${basePath}/${encodeURIComponent(name)}/message` })));
+    stream.write(encodeEvent('endpoint', JSON.stringify({ uri: `${origin}${this.#basePath}/${encodeURIComponent(name)}/message` })));
     const refusal = server.listen(stream);
     if (refusal !== undefined) stream.write(encodeEvent('error', JSON.stringify({ error: server.status.error ?? refusal.message })));
   }
 
   #request(server: McpServer, request: RpcRequest, req: IncomingMessage, res: ServerResponse): void {
-    const exchange = new SimpleExchange(request, res, acceptable(req), () => this.#open(res, () => {}));
-    res.once('close', () => {
-      if (!exchange.settled) server.cancel(exchange);
-    });
-    server.dispatch(exchange);
+    const accepts = acceptable(req);
+    let stream: SseStream | undefined;
+    const say = (message: Buffer): void => void (stream ??= this.#open(res)).write(encodeEvent('message', oneLine(message)));
+    this.#dispatch(server, res, [
+      new SimpleExchange(request, accepts.sse ? say : undefined, (answer) => {
+        const { idText } = request;
+        const refused = answer instanceof ProxyError && answer.status !== 200; // a status says it to any client
+        if (stream === undefined && (accepts.json || refused)) {
+          return answer instanceof ProxyError ? fault(res, answer, idText) : json(res, 200, answer);
+        }
+        say(encoded(answer, idText));
+        stream?.end();
+      }),
+    ]);
   }
 
   #batch(server: McpServer, { messages }: Batch, status: number, req: IncomingMessage, res: ServerResponse): void {
@@ -81,111 +85,73 @@ export class SimpleTransport {
     if (answering.length === 0) return empty(res, status);
 
     const accepts = acceptable(req);
-    const answers = new Array<Buffer | undefined>(answering.length);
-    let missing = answering.length;
+    const answers = new Map<number, Buffer>();
     const answer = (k: number, text: Buffer): void => {
-      answers[k] = text;
-      if (--missing > 0) return;
-      if (accepts.json) return json(res, 200, joined(answers as Buffer[]));
-      const stream = this.#open(res, () => {});
-      for (const each of answers as Buffer[]) stream.write(encodeEvent('message', oneLine(each)));
+      answers.set(k, text);
+      if (answers.size < answering.length) return;
+      const inOrder = answering.map((_, k) => answers.get(k) as Buffer);
+      if (accepts.json) return json(res, 200, Buffer.from(`[${inOrder.map((each) => each.toString('latin1')).join()}]`, 'latin1'));
+      const stream = this.#open(res);
+      for (const each of inOrder) stream.write(encodeEvent('message', oneLine(each)));
       stream.end();
     };
-    const exchanges: BatchExchange[] = [];
+    const exchanges: SimpleExchange[] = [];
     for (const [k, message] of answering.entries()) {
       if (message.kind === 'request') {
-        exchanges.push(new BatchExchange(message, (text) => answer(k, text)));
-        continue;
+        exchanges.push(new SimpleExchange(message, undefined, (got) => answer(k, encoded(got, message.idText))));
+      } else {
+        const wrong = message.kind === 'malformed' ? malformedError(message) : strayResponse();
+        answer(k, encoded(wrong, 'null'));
       }
-      const error =
-        message.kind === 'malformed'
-          ? malformedError(message)
-          : new ProxyError('invalid_request', 'Invalid Request: a response belongs to a session');
-      answer(k, encodeError('null', error.toRpc()));
     }
+    this.#dispatch(server, res, exchanges);
+  }
+
+  /** Sends requests on their way; those without an answer when their client leaves are cancelled (R-35). */
+  #dispatch(server: McpServer, res: ServerResponse, exchanges: readonly SimpleExchange[]): void {
     res.once('close', () => {
       for (const exchange of exchanges) if (!exchange.settled) server.cancel(exchange);
     });
     for (const exchange of exchanges) server.dispatch(exchange);
   }
 
-  #open(res: ServerResponse, onClose: () => void): SseStream {
-    const { clock, stream } = this.#options;
-    return new SseStream(res, {
-      clock,
-      keepAliveMs: stream.keepAliveMs,
-      maxQueuedBytes: stream.sseQueueBytes,
-      stallMs: stream.sseStallMs,
-      onClose,
-    });
+  #open(res: ServerResponse, onClose?: () => void): SseStream {
+    return new SseStream(res, this.#world, onClose);
   }
 }
 
-/** A single request: JSON, unless something has to be said before the answer, and the client reads streams (R-80). */
+/** One request, alone or in a batch. It is its own caller: no two requests are known to be one client's. */
 class SimpleExchange implements Exchange {
   readonly request: RpcRequest;
   readonly caller = { era: 'legacy' } as const;
-  readonly #res: ServerResponse;
-  readonly #accepts: Accepts;
-  readonly #upgrade: () => SseStream;
-  #stream: SseStream | undefined;
+  readonly #say: ((message: Buffer) => void) | undefined;
+  readonly #answer: (answer: Buffer | ProxyError) => void;
   settled = false;
 
-  constructor(request: RpcRequest, res: ServerResponse, accepts: Accepts, upgrade: () => SseStream) {
+  /** `say` is absent where nothing can be said before the answer. */
+  constructor(request: RpcRequest, say: ((message: Buffer) => void) | undefined, answer: (answer: Buffer | ProxyError) => void) {
     this.request = request;
-    this.#res = res;
-    this.#accepts = accepts;
-    this.#upgrade = upgrade;
+    this.#say = say;
+    this.#answer = answer;
   }
 
   get streams(): boolean {
-    return this.#accepts.sse;
+    return this.#say !== undefined;
   }
 
   notify(message: Buffer): void {
-    if (!this.#accepts.sse || this.settled) return;
-    this.#stream ??= this.#upgrade();
-    this.#stream.write(encodeEvent('message', oneLine(message)));
+    if (!this.settled) this.#say?.(message);
   }
 
   settle(answer: Buffer | ProxyError): void {
     if (this.settled) return;
     this.settled = true;
-    const { idText } = this.request;
-    const refusedBefore = answer instanceof ProxyError && answer.status !== 200;
-    if (this.#stream === undefined && (this.#accepts.json || refusedBefore)) {
-      if (answer instanceof ProxyError) fault(this.#res, answer, idText);
-      else json(this.#res, 200, answer);
-      return;
-    }
-    const stream = this.#stream ?? this.#upgrade();
-    stream.write(encodeEvent('message', answer instanceof ProxyError ? encodeError(idText, answer.toRpc()) : oneLine(answer)));
-    stream.end();
+    this.#answer(answer);
   }
 }
 
-/** One request of a batch: its answer waits for the others. */
-class BatchExchange implements Exchange {
-  readonly request: RpcRequest;
-  readonly caller = { era: 'legacy' } as const;
-  readonly streams = false;
-  readonly #onAnswer: (text: Buffer) => void;
-  settled = false;
-
-  constructor(request: RpcRequest, onAnswer: (text: Buffer) => void) {
-    this.request = request;
-    this.#onAnswer = onAnswer;
-  }
-
-  notify(): void {
-    // Nothing can be said before the whole array is.
-  }
-
-  settle(answer: Buffer | ProxyError): void {
-    if (this.settled) return;
-    this.settled = true;
-    this.#onAnswer(answer instanceof ProxyError ? encodeError(this.request.idText, answer.toRpc()) : answer);
-  }
+function encoded(answer: Buffer | ProxyError, idText: string): Buffer {
+  return answer instanceof ProxyError ? encodeError(idText, answer.toRpc()) : answer;
 }
 
 /** What the client takes. @throws ProxyError `not_acceptable` */
@@ -193,15 +159,4 @@ function acceptable(req: IncomingMessage): Accepts {
   const accepts = parseAccept(req.headers.accept);
   if (accepts.json || accepts.sse) return accepts;
   throw new ProxyError('not_acceptable', 'Not Acceptable: this path answers application/json or text/event-stream');
-}
-
-function joined(answers: readonly Buffer[]): Buffer {
-  const parts: Buffer[] = [];
-  for (const answer of answers) parts.push(Buffer.from(parts.length === 0 ? '[' : ','), answer);
-  return Buffer.concat([...parts, Buffer.from(']')]);
-}
-
-function headerOf(req: IncomingMessage, name: string): string | undefined {
-  const value = req.headers[name];
-  return Array.isArray(value) ? value[0] : value;
 }

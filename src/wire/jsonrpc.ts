@@ -69,7 +69,8 @@ export interface ReadBounds {
 export const BIG_BYTES = 16 * 1024;
 
 /** Reads one JSON text: a message, a batch, or the reason why it is neither. Never throws. */
-export function readMessage(raw: Buffer, bounds: ReadBounds): RpcMessage | Batch | Malformed {
+export function readMessage(text: Buffer, bounds: ReadBounds): RpcMessage | Batch | Malformed {
+  const raw = text[0] === 0xef && text[1] === 0xbb && text[2] === 0xbf ? text.subarray(3) : text; // a byte order mark
   if (!isUtf8(raw)) return malformed('json', 'not valid UTF-8');
   let value: unknown;
   try {

@@ -20,19 +20,20 @@ export function encodeEvent(event: string, data: string | Buffer): Buffer {
 
 export interface SseOptions {
   readonly clock: Clock;
-  /** Milliseconds without an event after which a comment is written. */
-  readonly keepAliveMs: number;
-  /** Unsent bytes at which a reader has fallen behind. */
-  readonly maxQueuedBytes: number;
-  /** Milliseconds that a reader with unsent bytes may take none of them. */
-  readonly stallMs: number;
-  /** The stream has ended, by whichever side; called once. */
-  onClose(): void;
+  readonly limits: {
+    /** Milliseconds without an event after which a comment is written. */
+    readonly keepAliveMs: number;
+    /** Unsent bytes at which a reader has fallen behind. */
+    readonly sseQueueBytes: number;
+    /** Milliseconds that a reader with unsent bytes may take none of them. */
+    readonly sseStallMs: number;
+  };
 }
 
 export class SseStream {
   readonly #res: ServerResponse;
   readonly #options: SseOptions;
+  readonly #onClose: () => void;
   #timer: Timer | undefined;
   #lastWrite: number;
   #taken = 0;
@@ -40,10 +41,11 @@ export class SseStream {
   #open = true;
   readonly #probe = (): void => void this.write(KEEP_ALIVE);
 
-  /** Sends the head at once. */
-  constructor(res: ServerResponse, options: SseOptions) {
+  /** Sends the head at once. `onClose`: the stream has ended, by whichever side; called once. */
+  constructor(res: ServerResponse, options: SseOptions, onClose = (): void => {}) {
     this.#res = res;
     this.#options = options;
+    this.#onClose = onClose;
     this.#lastWrite = this.#takenAt = options.clock.now();
     res.writeHead(200, SSE_HEAD);
     res.flushHeaders();
@@ -51,7 +53,7 @@ export class SseStream {
     // The end of what the reader sends may be half a close or a whole one; a write finds out.
     res.socket?.once('end', this.#probe);
     if (res.destroyed) this.#gone();
-    else this.#tick(options.keepAliveMs);
+    else this.#tick(options.limits.keepAliveMs);
   }
 
   get open(): boolean {
@@ -64,7 +66,7 @@ export class SseStream {
    */
   write(frame: Buffer): boolean {
     if (!this.#open) return false;
-    if (this.#res.writableLength > this.#options.maxQueuedBytes) {
+    if (this.#res.writableLength > this.#options.limits.sseQueueBytes) {
       this.#res.destroy();
       return false;
     }
@@ -83,7 +85,7 @@ export class SseStream {
   #leave(): void {
     if (!this.#open) return;
     this.#open = false;
-    this.#options.onClose();
+    this.#onClose();
   }
 
   #gone(): void {
@@ -94,20 +96,20 @@ export class SseStream {
 
   #tick(inMs: number): void {
     this.#timer = this.#options.clock.after(inMs, () => {
-      const { clock, keepAliveMs, stallMs } = this.#options;
+      const { clock, limits } = this.#options;
       const now = clock.now();
       const queued = this.#res.writableLength;
       const taken = (this.#res.socket?.bytesWritten ?? 0) - queued;
       if (queued === 0 || taken !== this.#taken) {
         this.#taken = taken;
         this.#takenAt = now;
-      } else if (now - this.#takenAt >= stallMs) {
+      } else if (now - this.#takenAt >= limits.sseStallMs) {
         this.#res.destroy();
         return;
       }
       const silent = now - this.#lastWrite;
-      if (silent >= keepAliveMs) this.write(KEEP_ALIVE);
-      this.#tick(silent < keepAliveMs ? keepAliveMs - silent : keepAliveMs);
+      if (silent >= limits.keepAliveMs) this.write(KEEP_ALIVE);
+      this.#tick(silent < limits.keepAliveMs ? limits.keepAliveMs - silent : limits.keepAliveMs);
     });
   }
 }

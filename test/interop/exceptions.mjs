@@ -49,13 +49,10 @@ export function masked(answer, dir, excepted = []) {
 }
 
 /**
- * Legacy tasks are the one thing that the proxy hides from the clients of a shared process: the capability, and the
- * `execution` member of tools. That they are hidden is a test of its own.
+ * Legacy tasks are the one capability that the proxy hides from the clients of a shared process.
  * @param {any} answer
  */
 export function withoutTasks(answer) {
-  const { result } = answer;
-  delete result?.capabilities?.tasks;
-  for (const tool of result?.tools ?? []) delete tool.execution;
+  delete answer.result?.capabilities?.tasks;
   return answer;
 }
