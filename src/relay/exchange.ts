@@ -3,7 +3,6 @@
 
 import type { ProxyError } from '../base/errors.ts';
 import type { Era } from '../protocol/revisions.ts';
-import type { RpcRequest } from '../wire/jsonrpc.ts';
 
 /** Who is behind a request: a session, or for clients without one the single request. Compared by identity. */
 export interface Caller {
@@ -11,8 +10,10 @@ export interface Caller {
   readonly era: Era;
 }
 
+/** It does not hold the request itself: that may be ten megabytes, and the call may last an hour. */
 export interface Exchange {
-  readonly request: RpcRequest;
+  /** The client's id as it was written. */
+  readonly idText: string;
   readonly caller: Caller;
   /** Whether a message can reach the client before the answer does. */
   readonly streams: boolean;

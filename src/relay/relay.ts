@@ -43,8 +43,8 @@ const HOUSE: Caller = { era: 'legacy' };
 export interface RelayEvents {
   /** Somebody waits for the child. Answers why that is in vain, or `undefined`. */
   onWanted(): ProxyError | undefined;
-  /** The child runs and this request is the first thing that may be done with it; `false`: the relay forwards it. */
-  onRequest(exchange: Exchange): boolean;
+  /** The child runs, and this request is about to be forwarded; `true`: it has been dealt with. */
+  onRequest(exchange: Exchange, request: RpcRequest): boolean;
   /** A notification of the child that is not about one call. */
   onNotification(notification: RpcNotification): void;
   /** A request of the child: why no client can be asked. */
@@ -62,11 +62,12 @@ export class Relay {
   readonly #events: RelayEvents;
   readonly #calls = new Map<number, Call>();
   readonly #byExchange = new Map<Exchange, Call>();
-  readonly #waiting = new Map<Exchange, Deadline>();
+  readonly #waiting = new Map<Exchange, { readonly request: RpcRequest; readonly deadline: Deadline }>();
+  #waitingBytes = 0;
   #tombstones = 0;
   #blurredUntil = 0; // tombstones were forgotten early: until then nobody can be told apart
   #link: Link | undefined;
-  #drain: { readonly deadline: Deadline; readonly done: () => void } | undefined;
+  #drain: { readonly deadline: Deadline; readonly end: number; readonly done: () => void } | undefined;
 
   constructor(name: string, world: World, events: RelayEvents) {
     this.#name = name;
@@ -85,16 +86,20 @@ export class Relay {
   }
 
   /** Takes a request: writes it, lets it wait for the child, or refuses it. It is settled in any case. */
-  dispatch(exchange: Exchange): void {
+  dispatch(exchange: Exchange, request: RpcRequest): void {
     const { limits, deadlines } = this.#world;
-    if (this.pending >= limits.maxPending) return exchange.settle(new ProxyError('busy', `Server "${this.#name}" is busy`));
-    if (this.#link !== undefined && this.#drain === undefined) return this.#forward(exchange, this.#link);
-    const wait = deadlines.add(limits.startWaitMs, () => {
-      this.#waiting.delete(exchange);
+    if (this.pending >= limits.maxPending) return exchange.settle(this.#busy('too many calls are in flight'));
+    if (this.#link !== undefined && this.#drain === undefined) return this.#forward(exchange, request, this.#link);
+    if (this.#waiting.size > 0 && this.#waitingBytes + request.raw.length > limits.maxStdinQueueBytes) {
+      return exchange.settle(this.#busy('too much waits for its start'));
+    }
+    const deadline = deadlines.add(limits.startWaitMs, () => {
+      this.#unwait(exchange);
       exchange.settle(new ProxyError('starting', `Server "${this.#name}" is still starting`));
       this.#events.onPending();
     });
-    this.#waiting.set(exchange, wait);
+    this.#waiting.set(exchange, { request, deadline });
+    this.#waitingBytes += request.raw.length;
     this.#events.onPending();
     const refusal = this.#events.onWanted();
     if (refusal !== undefined) this.refuse(refusal);
@@ -102,16 +107,16 @@ export class Relay {
 
   /** The client of this request left. */
   cancel(exchange: Exchange, reason: string): void {
-    this.#waiting.get(exchange)?.cancel();
-    const waited = this.#waiting.delete(exchange);
+    const waited = this.#unwait(exchange) !== undefined;
     const call = this.#byExchange.get(exchange);
     if (call !== undefined) this.#abandon(call, reason);
     if (waited || call !== undefined) this.#events.onPending();
   }
 
-  /** Passes a client's notification on, if the child runs; it never waits. */
+  /** Passes a client's notification on, if the child runs; it never waits. @throws ProxyError `busy` */
   notify(notification: RpcNotification): void {
-    this.#link?.write(oneLine(splice(notification.raw, legacyEdits(notification))));
+    const written = this.#link?.write(oneLine(splice(notification.raw, legacyEdits(notification))));
+    if (written === false) throw this.#busy('it does not read what it is sent');
   }
 
   /** A request of the proxy itself to the running child. */
@@ -122,20 +127,19 @@ export class Relay {
       const response = answer instanceof ProxyError ? { fault: answer } : readMessage(answer, limits);
       if ('result' in response || 'error' in response || 'fault' in response) onAnswer(response as Answered);
     };
-    const exchange = { request, caller: HOUSE, streams: false, notify() {}, settle };
-    if (this.#link === undefined) settle(new ProxyError('busy', `Server "${this.#name}" is busy`));
-    else this.#write(exchange, this.#link);
+    const exchange = { idText: request.idText, caller: HOUSE, streams: false, notify() {}, settle };
+    if (this.#link === undefined) settle(this.#busy('it is not running'));
+    else this.#write(exchange, request, this.#link);
   }
 
   /** The child runs: after `first`, whoever waits is served, in order of arrival. */
   connect(link: Link, first: () => void): void {
     this.#link = link;
     first();
-    for (const [exchange, wait] of [...this.#waiting]) {
+    for (const exchange of [...this.#waiting.keys()]) {
       if (this.#link !== link) return; // lost again: the rest goes on waiting
-      wait.cancel();
-      this.#waiting.delete(exchange);
-      this.#forward(exchange, link);
+      const request = this.#unwait(exchange);
+      if (request !== undefined) this.#forward(exchange, request, link);
     }
   }
 
@@ -152,11 +156,7 @@ export class Relay {
 
   /** Those who wait for the child need not any more. */
   refuse(error: ProxyError): void {
-    for (const [exchange, wait] of [...this.#waiting]) {
-      wait.cancel();
-      this.#waiting.delete(exchange);
-      exchange.settle(error);
-    }
+    for (const exchange of [...this.#waiting.keys()]) if (this.#unwait(exchange) !== undefined) exchange.settle(error);
     this.#events.onPending();
   }
 
@@ -165,8 +165,10 @@ export class Relay {
    * Called again, the shorter time counts.
    */
   drain(ms: number, error: ProxyError, done: () => void): void {
+    const { clock, deadlines } = this.#world;
+    const end = Math.min(clock.now() + ms, this.#drain?.end ?? Infinity);
     this.#drain?.deadline.cancel();
-    this.#drain = { deadline: this.#world.deadlines.add(ms, () => this.down(error)), done };
+    this.#drain = { deadline: deadlines.add(end - clock.now(), () => this.down(error)), end, done };
     if (this.#byExchange.size === 0) this.down(error);
   }
 
@@ -224,14 +226,27 @@ export class Relay {
     return { callers, blurred: this.#world.clock.now() < this.#blurredUntil };
   }
 
-  #forward(exchange: Exchange, link: Link): void {
-    if (!this.#events.onRequest(exchange)) this.#write(exchange, link);
+  /** Takes a request out of those that wait. */
+  #unwait(exchange: Exchange): RpcRequest | undefined {
+    const waiting = this.#waiting.get(exchange);
+    if (waiting === undefined) return undefined;
+    waiting.deadline.cancel();
+    this.#waiting.delete(exchange);
+    this.#waitingBytes -= waiting.request.raw.length;
+    return waiting.request;
+  }
+
+  #busy(why: string): ProxyError {
+    return new ProxyError('busy', `Server "${this.#name}" is busy: ${why}`);
+  }
+
+  #forward(exchange: Exchange, request: RpcRequest, link: Link): void {
+    if (!this.#events.onRequest(exchange, request)) this.#write(exchange, request, link);
     this.#events.onPending();
   }
 
-  #write(exchange: Exchange, link: Link): void {
+  #write(exchange: Exchange, request: RpcRequest, link: Link): void {
     const { clock, limits, deadlines } = this.#world;
-    const { request } = exchange;
     const token = request.layout.meta.find(({ name }) => name === 'progressToken');
     const id = request.layout.top.find(({ name }) => name === 'id') as Span;
     const call: Call = {
@@ -245,7 +260,7 @@ export class Relay {
     const edits = legacyEdits(request);
     for (const at of token === undefined ? [id] : [id, token]) edits.push({ at: at.at, end: at.end, text: String(call.id) });
     if (!link.write(oneLine(splice(request.raw, edits)))) {
-      return exchange.settle(new ProxyError('busy', `Server "${this.#name}" is busy: it does not read what it is sent`));
+      return exchange.settle(this.#busy('it does not read what it is sent'));
     }
     call.deadline = deadlines.add(this.#patience(call), () => this.#timedOut(call));
     this.#calls.set(call.id, call);
@@ -262,7 +277,7 @@ export class Relay {
   #answer(call: Call, raw: Buffer, id: Span): void {
     this.#close(call);
     if (call.gone) return; // too late, nobody waits
-    call.exchange.settle(splice(raw, [{ at: id.at, end: id.end, text: call.exchange.request.idText }]));
+    call.exchange.settle(splice(raw, [{ at: id.at, end: id.end, text: call.exchange.idText }]));
     this.#events.onPending();
     if (this.#byExchange.size === 0) this.#drained();
   }

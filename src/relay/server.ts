@@ -8,7 +8,7 @@ import type { Turns } from '../child/turns.ts';
 import type { World } from '../config/world.ts';
 import { initializeResult, type Profile } from '../protocol/legacy.ts';
 import { forwardsNotification, handlingOf } from '../protocol/methods.ts';
-import { encodeResult, paramsOf, type RpcNotification } from '../wire/jsonrpc.ts';
+import { encodeResult, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Exchange } from './exchange.ts';
 import { Relay } from './relay.ts';
 import { refuseChildRequest } from './server-requests.ts';
@@ -50,7 +50,7 @@ export class McpServer {
     this.#usedAt = this.#activeAt = world.clock.now();
     this.#relay = new Relay(name, world, {
       onWanted: () => this.#wanted(),
-      onRequest: (exchange) => this.#handles(exchange),
+      onRequest: (exchange, request) => this.#handles(exchange, request),
       onNotification: (notification) => this.#subscriptions.hear(notification),
       onChildRequest: ({ method }) => refuseChildRequest(method, this.#relay.candidates()),
       onPending: () => {
@@ -108,14 +108,14 @@ export class McpServer {
   }
 
   /** Takes a client's request; it is settled in any case. */
-  dispatch(exchange: Exchange): void {
-    if (handlingOf(exchange.request.method) === 'ping') {
+  dispatch(exchange: Exchange, request: RpcRequest): void {
+    if (handlingOf(request.method) === 'ping') {
       // About the proxy, not the child: answered whatever its state, and it keeps nothing awake.
-      exchange.settle(this.#supervisor.status === 'error' ? this.#supervisor.unavailable() : encodeResult(exchange.request.idText, {}));
+      exchange.settle(this.#supervisor.status === 'error' ? this.#supervisor.unavailable() : encodeResult(exchange.idText, {}));
       return;
     }
     this.used();
-    this.#relay.dispatch(exchange);
+    this.#relay.dispatch(exchange, request);
   }
 
   /** The client of a request left. */
@@ -188,25 +188,25 @@ export class McpServer {
   }
 
   /** What a running child does not have to see. */
-  #handles(exchange: Exchange): boolean {
+  #handles(exchange: Exchange, request: RpcRequest): boolean {
     const profile = this.#profile as Profile;
-    switch (handlingOf(exchange.request.method)) {
+    switch (handlingOf(request.method)) {
       case 'initialize': {
-        const { protocolVersion } = paramsOf(exchange.request);
-        exchange.settle(encodeResult(exchange.request.idText, initializeResult(profile, protocolVersion)));
+        const { protocolVersion } = paramsOf(request);
+        exchange.settle(encodeResult(exchange.idText, initializeResult(profile, protocolVersion)));
         return true;
       }
       case 'set-level':
-        this.#subscriptions.setLevel(exchange, profile);
+        this.#subscriptions.setLevel(exchange, request, profile);
         return true;
       case 'subscribe':
-        this.#subscriptions.subscribe(exchange);
+        this.#subscriptions.subscribe(exchange, request);
         return true;
       case 'unsubscribe':
-        this.#subscriptions.unsubscribe(exchange);
+        this.#subscriptions.unsubscribe(exchange, request);
         return true;
       case 'refuse':
-        exchange.settle(new ProxyError('method_not_found', `Method not found: ${exchange.request.method}`));
+        exchange.settle(new ProxyError('method_not_found', `Method not found: ${request.method}`));
         return true;
       case 'ping':
       case 'forward':

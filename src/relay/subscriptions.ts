@@ -6,7 +6,7 @@ import type { World } from '../config/world.ts';
 import type { Profile } from '../protocol/legacy.ts';
 import { LIST_CHANGED, severityOf } from '../protocol/methods.ts';
 import { oneLine } from '../wire/envelope.ts';
-import { encodeCall, encodeError, encodeResult, paramsOf, type RpcNotification } from '../wire/jsonrpc.ts';
+import { encodeCall, encodeError, encodeResult, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent } from '../wire/sse.ts';
 import type { Exchange } from './exchange.ts';
 import type { Answered, Relay } from './relay.ts';
@@ -103,9 +103,9 @@ export class Subscriptions {
   }
 
   /** `logging/setLevel`: one level for all simple clients; each stream is filtered here (R-50). */
-  setLevel(exchange: Exchange, profile: Profile): void {
-    const { idText, method } = exchange.request;
-    const name = paramsOf(exchange.request)['level'];
+  setLevel(exchange: Exchange, request: RpcRequest, profile: Profile): void {
+    const { idText, method } = request;
+    const name = paramsOf(request)['level'];
     const severity = severityOf(name);
     if (!('logging' in profile.capabilities)) return exchange.settle(new ProxyError('method_not_found', `Method not found: ${method}`));
     if (severity === undefined) return exchange.settle(new ProxyError('invalid_params', 'Invalid params: unknown log level'));
@@ -115,10 +115,10 @@ export class Subscriptions {
   }
 
   /** `resources/subscribe`: the child is asked once for each URI, and those who ask meanwhile share its answer (R-53). */
-  subscribe(exchange: Exchange): void {
-    const uri = uriOf(exchange);
+  subscribe(exchange: Exchange, request: RpcRequest): void {
+    const uri = uriOf(exchange, request);
     if (uri === undefined) return;
-    if (this.#held.has(uri)) return exchange.settle(encodeResult(exchange.request.idText, {}));
+    if (this.#held.has(uri)) return exchange.settle(encodeResult(exchange.idText, {}));
     const asking = this.#subscribing.get(uri);
     if (asking !== undefined) return void asking.push(exchange);
     const { maxSubscriptions } = this.#world.limits;
@@ -135,10 +135,10 @@ export class Subscriptions {
   }
 
   /** `resources/unsubscribe`: what is not held needs no child. */
-  unsubscribe(exchange: Exchange): void {
-    const uri = uriOf(exchange);
+  unsubscribe(exchange: Exchange, request: RpcRequest): void {
+    const uri = uriOf(exchange, request);
     if (uri === undefined) return;
-    if (!this.#held.delete(uri)) return exchange.settle(encodeResult(exchange.request.idText, {}));
+    if (!this.#held.delete(uri)) return exchange.settle(encodeResult(exchange.idText, {}));
     this.#relay.ask('resources/unsubscribe', { uri }, (answer) => answerWith(exchange, answer));
   }
 
@@ -164,15 +164,15 @@ export class Subscriptions {
   }
 }
 
-function uriOf(exchange: Exchange): string | undefined {
-  const uri = paramsOf(exchange.request)['uri'];
+function uriOf(exchange: Exchange, request: RpcRequest): string | undefined {
+  const uri = paramsOf(request)['uri'];
   if (typeof uri === 'string') return uri;
   exchange.settle(new ProxyError('invalid_params', 'Invalid params: "uri" must be a string'));
   return undefined;
 }
 
 function answerWith(exchange: Exchange, answer: Answered): void {
-  const { idText } = exchange.request;
+  const { idText } = exchange;
   if ('fault' in answer) exchange.settle(answer.fault);
   else exchange.settle('error' in answer ? encodeError(idText, answer.error) : encodeResult(idText, answer.result));
 }

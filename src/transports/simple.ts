@@ -66,17 +66,16 @@ export class SimpleTransport {
     const accepts = acceptable(req);
     let stream: SseStream | undefined;
     const say = (message: Buffer): void => void (stream ??= this.#open(res)).write(encodeEvent('message', oneLine(message)));
-    this.#dispatch(server, res, [
-      new SimpleExchange(request, accepts.sse ? say : undefined, (answer) => {
-        const { idText } = request;
-        const refused = answer instanceof ProxyError && answer.status !== 200; // a status says it to any client
-        if (stream === undefined && (accepts.json || refused)) {
-          return answer instanceof ProxyError ? fault(res, answer, idText) : json(res, 200, answer);
-        }
-        say(encoded(answer, idText));
-        stream?.end();
-      }),
-    ]);
+    const { idText } = request;
+    const exchange = new SimpleExchange(idText, accepts.sse ? say : undefined, (answer) => {
+      const refused = answer instanceof ProxyError && answer.status !== 200; // a status says it to any client
+      if (stream === undefined && (accepts.json || refused)) {
+        return answer instanceof ProxyError ? fault(res, answer, idText) : json(res, 200, answer);
+      }
+      say(encoded(answer, idText));
+      stream?.end();
+    });
+    this.#dispatch(server, res, new Map([[exchange, request]]));
   }
 
   #batch(server: McpServer, { messages }: Batch, status: number, req: IncomingMessage, res: ServerResponse): void {
@@ -95,10 +94,11 @@ export class SimpleTransport {
       for (const each of inOrder) stream.write(encodeEvent('message', oneLine(each)));
       stream.end();
     };
-    const exchanges: SimpleExchange[] = [];
+    const exchanges = new Map<SimpleExchange, RpcRequest>();
     for (const [k, message] of answering.entries()) {
       if (message.kind === 'request') {
-        exchanges.push(new SimpleExchange(message, undefined, (got) => answer(k, encoded(got, message.idText))));
+        const { idText } = message;
+        exchanges.set(new SimpleExchange(idText, undefined, (got) => answer(k, encoded(got, idText))), message);
       } else {
         const wrong = message.kind === 'malformed' ? malformedError(message) : strayResponse();
         answer(k, encoded(wrong, 'null'));
@@ -108,11 +108,12 @@ export class SimpleTransport {
   }
 
   /** Sends requests on their way; those without an answer when their client leaves are cancelled (R-35). */
-  #dispatch(server: McpServer, res: ServerResponse, exchanges: readonly SimpleExchange[]): void {
+  #dispatch(server: McpServer, res: ServerResponse, requests: ReadonlyMap<SimpleExchange, RpcRequest>): void {
+    const exchanges = [...requests.keys()];
     res.once('close', () => {
       for (const exchange of exchanges) if (!exchange.settled) server.cancel(exchange);
     });
-    for (const exchange of exchanges) server.dispatch(exchange);
+    for (const [exchange, request] of requests) server.dispatch(exchange, request);
   }
 
   #open(res: ServerResponse, onClose?: () => void): SseStream {
@@ -122,15 +123,15 @@ export class SimpleTransport {
 
 /** One request, alone or in a batch. It is its own caller: no two requests are known to be one client's. */
 class SimpleExchange implements Exchange {
-  readonly request: RpcRequest;
+  readonly idText: string;
   readonly caller = { era: 'legacy' } as const;
   readonly #say: ((message: Buffer) => void) | undefined;
   readonly #answer: (answer: Buffer | ProxyError) => void;
   settled = false;
 
   /** `say` is absent where nothing can be said before the answer. */
-  constructor(request: RpcRequest, say: ((message: Buffer) => void) | undefined, answer: (answer: Buffer | ProxyError) => void) {
-    this.request = request;
+  constructor(idText: string, say: ((message: Buffer) => void) | undefined, answer: (answer: Buffer | ProxyError) => void) {
+    this.idText = idText;
     this.#say = say;
     this.#answer = answer;
   }
