@@ -117,7 +117,7 @@ async function measure(script) {
     let out = '';
     child.stdout.on('data', (chunk) => {
       out += chunk;
-      if (/^http:\/\/127\.0\.0\.1:\d+\s/m.test(out)) resolve(performance.now() - started);
+      if (/http:\/\/127\.0\.0\.1:\d+\s/.test(out)) resolve(performance.now() - started);
     });
     void exited.then(() => reject(new Error(`${script} ended before it named its port:\n${out}${said}`)));
   });

@@ -47,7 +47,8 @@ test('a change that does not compile is shown and leaves the program alone; one 
   await dev.logged('listening', 1);
 
   dev.write(stub('two') + '\nexport const wrong: number = "text";\n');
-  await until(() => dev.output().includes('TS2322') && dev.output().includes('the running program stays'), () => `the compiler's error in ${dev.output()}`);
+  await until(() => dev.output().includes('TS2322') && dev.output().includes('not compiled; the running program stays'), () => `the compiler's error in ${dev.output()}`);
+  assert.match(readFileSync(join(dev.dir, 'dist', 'index.js'), 'utf8'), / one /);
   dev.write(stub('one') + '\nexport type Text = string;\n'); // types leave no trace in what runs
   await until(() => dev.output().includes('the build is the same'), () => `the news of a build without a difference in ${dev.output()}`);
   assert.equal(dev.log().length, 1);
@@ -56,9 +57,14 @@ test('a change that does not compile is shown and leaves the program alone; one 
   assert.deepEqual(dev.log().map(({ what, version }) => `${what} ${version}`), ['listening one', 'ending one', 'ended one', 'listening three']);
 });
 
-test('a program that ended by itself is started again by the next change', posix, async (t) => {
-  const dev = await project(t, stub('one', { extra: 'child.kill(); process.exitCode = 7; server.close();' }));
-  await until(() => dev.output().includes('ended by itself (code 7)'), () => `the end of the program in ${dev.output()}`);
+test('a program that ended by itself is started again by the next change, even by one without a difference', posix, async (t) => {
+  const source = stub('one', { extra: 'child.kill(); process.exit(7);' });
+  const dev = await project(t, source);
+  const ended = (times: number) =>
+    until(() => dev.output().split('the program ended by itself (code 7)').length === times + 1, () => `${times} ends of the program in ${dev.output()}`);
+  await ended(1);
+  dev.write(source);
+  await ended(2);
   dev.write(stub('two'));
   await dev.logged('listening', 1);
 });
@@ -68,12 +74,23 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     const dev = await project(t, stub('one'));
     const [it] = await dev.logged('listening', 1);
     dev.signal(signal);
-    dev.signal(signal); // npm and a terminal both deliver one Ctrl-C
     assert.deepEqual(await dev.exited, [0, null]);
     assert.deepEqual(dev.log().map(({ what }) => what), ['listening', 'ending', 'ended']);
     assert.deepEqual([it!.pid, it!.child, dev.pid].filter(alive), []);
   });
 }
+
+test('the same signal twice within a second, as npm and a terminal deliver one Ctrl-C, is one', posix, async (t) => {
+  const dev = await project(t, stub('one'));
+  await dev.logged('listening', 1);
+  const since = performance.now();
+  dev.signal('SIGINT');
+  await dev.logged('ending', 1);
+  dev.signal('SIGINT');
+  assert.deepEqual(await dev.exited, [0, null]);
+  // On a machine that took longer they were two.
+  if (performance.now() - since < 1_000) assert.deepEqual(dev.log().map(({ what }) => what), ['listening', 'ending', 'ended']);
+});
 
 test('a signal during a restart is not passed on a second time, and nothing new is started', posix, async (t) => {
   const dev = await project(t, stub('one'));
@@ -83,6 +100,7 @@ test('a signal during a restart is not passed on a second time, and nothing new 
   dev.signal('SIGTERM');
   assert.deepEqual(await dev.exited, [0, null]);
   assert.deepEqual(dev.log().map(({ what }) => what), ['listening', 'ending', 'ended']);
+  assert.equal(dev.output().split('dev: started').length, 2);
 });
 
 test('one signal ends a compiler that is at work, with the processes behind it', posix, async (t) => {

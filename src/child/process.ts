@@ -3,7 +3,6 @@
 // `npx`, `uvx` and `sh -c` start is in it. The only file that spawns.
 
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
-import process from 'node:process';
 import type { Timer } from '../base/clock.ts';
 import type { World } from '../config/world.ts';
 import { createLineDecoder } from '../wire/lines.ts';

@@ -1,7 +1,6 @@
 // The configuration file as bytes: read whole and bounded, written so that nobody ever sees half of it.
 
 import { isUtf8 } from 'node:buffer';
-import { randomUUID } from 'node:crypto';
 import { open, readlink, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 
@@ -49,7 +48,7 @@ export async function writeConfigFile(path: string, text: string): Promise<void>
     (about) => about.mode & 0o7777,
     () => 0o600, // it may hold secrets
   );
-  const temporary = join(dirname(target), `.${basename(target)}.${randomUUID()}.tmp`);
+  const temporary = join(dirname(target), `.${basename(target)}.${crypto.randomUUID()}.tmp`);
   try {
     const file = await open(temporary, 'wx', 0o600);
     try {

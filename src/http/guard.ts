@@ -1,8 +1,8 @@
 // Who may come in at all: Host, Origin, CORS and the token, on every path and before routing, so that no route
 // can lack it. A server on loopback is on the internet for every web page that its user opens.
 
-import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createRequire } from 'node:module';
 import { isIP } from 'node:net';
 import { ProxyError } from '../base/errors.ts';
 
@@ -24,14 +24,14 @@ const MAX_KNOWN_HOSTS = 64;
 
 export class Guard {
   readonly #options: GuardOptions;
-  readonly #tokenDigest: Buffer | undefined;
+  readonly #isToken: ((token: string) => boolean) | undefined;
   readonly #bound: boolean; // to loopback
   /** Host headers that passed: nearly every request brings the same one. */
   readonly #knownHosts = new Set<string>();
 
   constructor(options: GuardOptions) {
     this.#options = options;
-    this.#tokenDigest = options.token === undefined ? undefined : sha256(options.token);
+    this.#isToken = options.token === undefined ? undefined : tokenCheck(options.token);
     this.#bound = options.host !== undefined && isLoopbackHost(options.host);
   }
 
@@ -67,10 +67,9 @@ export class Guard {
 
   /** Checks the bearer token, where one is set. */
   authenticate(req: IncomingMessage, res: ServerResponse): ProxyError | undefined {
-    if (this.#tokenDigest === undefined) return undefined;
+    if (this.#isToken === undefined) return undefined;
     const token = /^Bearer +(\S+) *$/i.exec(req.headers.authorization ?? '')?.[1];
-    // Digests have one length, whatever was sent, and comparing them takes one time.
-    if (token !== undefined && timingSafeEqual(sha256(token), this.#tokenDigest)) return undefined;
+    if (token !== undefined && this.#isToken(token)) return undefined;
     res.setHeader('www-authenticate', 'Bearer');
     return new ProxyError('unauthorized', 'Unauthorized: this proxy expects "Authorization: Bearer <token>"');
   }
@@ -80,7 +79,7 @@ export class Guard {
    * execution. Without a token only a client on this machine that nothing forwarded and no foreign page sent.
    */
   mayConfigure(req: IncomingMessage): ProxyError | undefined {
-    if (this.#tokenDigest !== undefined) return undefined;
+    if (this.#isToken !== undefined) return undefined;
     const { host, origin } = req.headers;
     const local =
       this.#bound &&
@@ -135,6 +134,11 @@ function isIpLiteral(name: string): boolean {
   return isIP(name.startsWith('[') ? name.slice(1, -1) : name) !== 0;
 }
 
-function sha256(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
+/** Compares tokens by their digests: those have one length, whatever was sent, and comparing them takes one time. */
+function tokenCheck(expected: string): (token: string) => boolean {
+  // Loaded only where a token is set: it is a megabyte of memory.
+  const { createHash, timingSafeEqual } = createRequire(import.meta.url)('node:crypto') as typeof import('node:crypto');
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+  const wanted = digest(expected);
+  return (token) => timingSafeEqual(digest(token), wanted);
 }

@@ -93,7 +93,7 @@ export interface Connection {
 }
 
 export async function connect(port: number, host = '127.0.0.1'): Promise<Connection> {
-  const socket = net.connect({ port, host, allowHalfOpen: true, noDelay: true });
+  const socket = net.connect({ port, host, noDelay: true });
   const chunks: Buffer[] = [];
   const news = new Set<() => void>();
   let over = false;
