@@ -1,16 +1,21 @@
 // @ts-check
 // What the program costs when it does nothing: resident memory and time to listen without any server configured,
 // beside a bare `node:http` server that is measured in the same run and in the same way. Needs a build.
-// `--json` prints JSON. Exits with 1 when the program is over its bounds.
+// `--json` prints JSON. Exits with 1 when the program is over a bound, and says which.
+//
+// Memory is read twice: fresh, and after 1,000 requests. A bare server that has never answered anything has not
+// collected garbage once, and the first collection alone maps some five megabytes, so the second is how they live.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
 import os from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const RUNS = 11;
-const SETTLE_MS = 2_000;
+const SETTLE_MS = 1_000;
+const REQUESTS = 1_000;
 const READY_MS = 30_000;
 const END_MS = 15_000;
 const MAX_MEMORY_RATIO = 1.15;
@@ -43,7 +48,7 @@ for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exi
 const config = join(dir, 'mcp-config.json');
 writeFileSync(config, '{"mcpServers":{}}\n');
 
-/** @typedef {{ listenMs: number, rssMiB: number }} Sample */
+/** @typedef {{ listenMs: number, freshMiB: number, servedMiB: number }} Sample */
 
 /** @type {Record<'program' | 'bare', Sample[]>} */
 const samples = { program: [], bare: [] };
@@ -64,24 +69,31 @@ const result = {
     os: `${os.type()} ${os.release()} ${os.arch()}`,
   },
   runs: RUNS,
-  memoryMiB: compare((sample) => sample.rssMiB),
+  freshMiB: compare((sample) => sample.freshMiB),
+  servedMiB: compare((sample) => sample.servedMiB),
   listenMs: compare((sample) => sample.listenMs),
   bounds: { memoryRatio: MAX_MEMORY_RATIO, listenMoreMs: MAX_LISTEN_MORE_MS },
 };
-const within = result.memoryMiB.ratio <= MAX_MEMORY_RATIO && result.listenMs.difference <= MAX_LISTEN_MORE_MS;
+const over = [
+  ...(result.freshMiB.ratio > MAX_MEMORY_RATIO ? ['idle memory, fresh'] : []),
+  ...(result.servedMiB.ratio > MAX_MEMORY_RATIO ? ['idle memory, after requests'] : []),
+  ...(result.listenMs.difference > MAX_LISTEN_MORE_MS ? ['time to listen'] : []),
+];
 
-if (process.argv.includes('--json')) console.log(JSON.stringify({ ...result, within }, null, 2));
+if (process.argv.includes('--json')) console.log(JSON.stringify({ ...result, over }, null, 2));
 else {
-  const { machine, memoryMiB, listenMs } = result;
+  const { machine, freshMiB, servedMiB, listenMs } = result;
   const row = (/** @type {(string | number)[]} */ [name, ...cells]) =>
-    String(name).padEnd(22) + cells.map((cell) => (typeof cell === 'number' ? cell.toFixed(2) : cell).padStart(12)).join('');
+    String(name).padEnd(36) + cells.map((cell) => (typeof cell === 'number' ? cell.toFixed(2) : cell).padStart(12)).join('');
   console.log(`${machine.cpu}, ${machine.cores} cores, node ${machine.node}, ${machine.os}; medians of ${RUNS} runs\n`);
   console.log(row(['', 'bare http', 'program', 'ratio', 'difference', 'allowed']));
-  console.log(row(['idle memory, MiB', memoryMiB.bare, memoryMiB.program, memoryMiB.ratio, memoryMiB.difference, `x ${MAX_MEMORY_RATIO}`]));
+  for (const [name, memory] of /** @type {const} */ ([['fresh', freshMiB], [`after ${REQUESTS} requests`, servedMiB]])) {
+    console.log(row([`idle memory, ${name}, MiB`, memory.bare, memory.program, memory.ratio, memory.difference, `x ${MAX_MEMORY_RATIO}`]));
+  }
   console.log(row(['time to listen, ms', listenMs.bare, listenMs.program, listenMs.ratio, listenMs.difference, `+ ${MAX_LISTEN_MORE_MS}`]));
-  console.log(within ? '\nwithin bounds' : '\nOVER BOUNDS');
+  console.log(over.length === 0 ? '\nwithin bounds' : `\nover bounds: ${over.join('; ')}`);
 }
-process.exitCode = within ? 0 : 1;
+process.exitCode = over.length === 0 ? 0 : 1;
 
 /** @param {(sample: Sample) => number} of */
 function compare(of) {
@@ -113,24 +125,42 @@ async function measure(script) {
   child.stderr.on('data', (chunk) => (said += chunk));
   /** @type {Promise<void>} */
   const exited = new Promise((resolve) => child.once('close', () => resolve()));
+  let url = '';
   const listenMs = await new Promise((resolve, reject) => {
     let out = '';
     child.stdout.on('data', (chunk) => {
       out += chunk;
-      if (/http:\/\/127\.0\.0\.1:\d+\s/.test(out)) resolve(performance.now() - started);
+      url = /(http:\/\/127\.0\.0\.1:\d+)\s/.exec(out)?.[1] ?? '';
+      if (url !== '') resolve(performance.now() - started);
     });
     void exited.then(() => reject(new Error(`${script} ended before it named its port:\n${out}${said}`)));
   });
   clearTimeout(killed);
 
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
-  const rssMiB = rssKiB(child.pid ?? NaN) / 1024;
+  const freshMiB = rssKiB(child.pid ?? NaN) / 1024;
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  for (let request = 0; request < REQUESTS; request++) await get(`${url}/health`, agent);
+  agent.destroy();
+  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+  const servedMiB = rssKiB(child.pid ?? NaN) / 1024;
 
   child.kill('SIGTERM');
   const late = setTimeout(() => child.kill('SIGKILL'), END_MS);
   await exited;
   clearTimeout(late);
-  return { listenMs, rssMiB };
+  return { listenMs, freshMiB, servedMiB };
+}
+
+/**
+ * @param {string} url
+ * @param {http.Agent} agent
+ * @returns {Promise<void>}
+ */
+function get(url, agent) {
+  return new Promise((resolve, reject) => {
+    http.get(url, { agent }, (res) => res.resume().once('end', resolve)).once('error', reject);
+  });
 }
 
 /** @param {number} pid */
