@@ -80,7 +80,8 @@ export class Deadlines {
     this.#armedFor = Infinity;
     const now = this.#clock.now();
     const due = [...this.#entries].filter((entry) => entry.at <= now);
-    for (const entry of due) if (this.#entries.delete(entry)) entry.expire();
+    // One that expires may have restarted another.
+    for (const entry of due) if (entry.at <= now && this.#entries.delete(entry)) entry.expire();
     let earliest = Infinity;
     for (const entry of this.#entries) earliest = Math.min(earliest, entry.at);
     if (earliest < Infinity) this.#arm(earliest);

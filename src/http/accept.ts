@@ -16,6 +16,7 @@ export function parseAccept(header: string | undefined): Accepts {
   if (header === undefined || header.trim() === '') return { json: true, sse: false };
   const quality = new Map<string, number>();
   for (const item of header.split(',')) {
+    if (item.trim() === '') continue;
     const [range = '', ...parameters] = item.split(';').map((part) => part.trim().toLowerCase());
     const q = parameters.find((parameter) => /^q\s*=/.test(parameter));
     const value = q === undefined ? 1 : Number(q.slice(q.indexOf('=') + 1));

@@ -35,6 +35,8 @@ export interface HttpServer {
   close(graceMs: number): Promise<void>;
 }
 
+const PROBE_MS = 100;
+
 /** Requests that wait for `100 Continue` before they send their body. */
 const awaitingContinue = new WeakSet<IncomingMessage>();
 
@@ -81,12 +83,17 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
   });
   server.on('connection', (socket) => {
     socket.on('error', () => {}); // 'close' follows, and that is what everything listens to
-    // The end of what a client sends may be half a close or a whole one, and only a write tells: whoever has left
-    // answers an interim response with a reset, whoever still reads skips it (RFC 9110, section 15.2).
-    socket.on('end', () => {
+    // The end of what a client sends may be half a close or a whole one, and only writing tells: whoever has left
+    // answers an interim response with a reset, which a second one meets; whoever still reads skips both (RFC 9110,
+    // section 15.2).
+    const probe = (): void => {
       for (const res of unanswered.get(socket) ?? []) {
-        if (!res.headersSent && res.req.httpVersionMinor > 0) res.writeProcessing();
+        if (!res.headersSent && !res.destroyed && res.req.httpVersionMinor > 0) res.writeProcessing();
       }
+    };
+    socket.on('end', () => {
+      probe();
+      systemClock.after(PROBE_MS, probe);
     });
   });
   server.on('clientError', (error: NodeJS.ErrnoException, stream) => {

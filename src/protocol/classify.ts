@@ -19,7 +19,7 @@ export function classify(body: RpcMessage | Batch | Malformed, version: string |
     case 'malformed':
       return { is: 'refused', error: malformedError(body), idText: body.idText };
     case 'batch':
-      if (body.messages.some((message) => message.kind === 'request' && message.method === 'initialize')) {
+      if (body.messages.some((message) => 'method' in message && message.method === 'initialize')) {
         return { is: 'refused', error: invalid('initialize must not be part of a batch'), idText: undefined };
       }
       return { is: 'batch', batch: body, status };

@@ -91,7 +91,7 @@ export class SimpleTransport {
       const inOrder = answering.map((_, k) => answers.get(k) as Buffer);
       if (accepts.json) return json(res, 200, Buffer.from(`[${inOrder.map((each) => each.toString('latin1')).join()}]`, 'latin1'));
       const stream = this.#open(res);
-      for (const each of inOrder) stream.write(encodeEvent('message', oneLine(each)));
+      stream.write(Buffer.concat(inOrder.map((each) => encodeEvent('message', oneLine(each)))));
       stream.end();
     };
     const exchanges = new Map<SimpleExchange, RpcRequest>();

@@ -72,17 +72,22 @@ export function duplicate(list: readonly Member[]): string | undefined {
 
 /** The edits that take members out of an object, commas and all. `undefined`: nothing would be left of it. */
 export function removal(object: Span, list: readonly Member[], drop: (name: string) => boolean): Edit[] | undefined {
-  const kept = list.filter(({ name }) => !drop(name));
-  if (kept.length === list.length) return [];
-  if (kept.length === 0) return undefined;
   const edits: Edit[] = [];
-  let from = object.at + 1;
-  for (const [k, member] of kept.entries()) {
-    const gone = list[list.indexOf(member) - 1] !== (k === 0 ? undefined : kept[k - 1]);
-    if (gone) edits.push({ at: from, end: member.nameAt, text: k === 0 ? '' : ',' });
+  let from = object.at + 1; // behind the last member that stays
+  let kept = 0;
+  let gap = false;
+  for (const member of list) {
+    if (drop(member.name)) {
+      gap = true;
+      continue;
+    }
+    if (gap) edits.push({ at: from, end: member.nameAt, text: kept === 0 ? '' : ',' });
     from = member.end;
+    gap = false;
+    kept++;
   }
-  if (kept.at(-1) !== list.at(-1)) edits.push({ at: from, end: object.end - 1, text: '' });
+  if (gap && kept === 0) return undefined;
+  if (gap) edits.push({ at: from, end: object.end - 1, text: '' });
   return edits;
 }
 

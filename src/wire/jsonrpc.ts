@@ -126,22 +126,27 @@ function encode(idText: string, member: 'result' | 'error', value: unknown): Buf
 function toMessage(value: unknown, raw: Buffer, bounds: ReadBounds, latin1 = raw.length >= BIG_BYTES): RpcMessage | Malformed {
   if (!isObject(value)) return malformed('shape', 'expected a JSON object');
   const top = members(raw, bounds.maxMembers);
-  const idMember = top.find(({ name }) => name === 'id');
-  const idText = idMember !== undefined && isId(value['id']) ? textOf(raw, idMember) : undefined;
+  const [idMember, ...moreIds] = top.filter(({ name }) => name === 'id');
+  const idText = idMember !== undefined && moreIds.length === 0 && isId(value['id']) ? textOf(raw, idMember) : undefined;
   const wrong = (detail: string) => malformed('shape', detail, idText);
 
   const problem = crowded(top, bounds) ?? (value['jsonrpc'] === '2.0' ? undefined : '"jsonrpc" must be "2.0"');
   if (problem !== undefined) return wrong(problem);
 
   const { method, params } = value;
-  const id = decode(value['id'], latin1);
+  // After a Latin-1 parse, what is kept is read once more as the UTF-8 that it is.
+  const read = (name: string): unknown => {
+    const member = latin1 ? top.find((each) => each.name === name) : undefined;
+    return member === undefined ? value[name] : JSON.parse(raw.toString('utf8', member.at, member.end));
+  };
+  const id = read('id');
   if (method === undefined) {
     if ('result' in value === 'error' in value) return wrong('neither a request, a notification nor a response');
     if (id !== null && !isId(id)) return wrong('the id of a response must be a string, an integer or null');
     const layout = { top, params: [], meta: [] };
     return 'result' in value
-      ? { kind: 'response', raw, layout, id, result: value['result'] }
-      : { kind: 'response', raw, layout, id, error: value['error'] };
+      ? { kind: 'response', raw, layout, id, result: read('result') }
+      : { kind: 'response', raw, layout, id, error: read('error') };
   }
 
   if (typeof method !== 'string') return wrong('"method" must be a string');
@@ -155,7 +160,7 @@ function toMessage(value: unknown, raw: Buffer, bounds: ReadBounds, latin1 = raw
   if (nested !== undefined) return wrong(nested);
 
   const layout = { top, params: inParams, meta: inMeta };
-  const name = decode(method, latin1);
+  const name = read('method') as string;
   if (!('id' in value)) return { kind: 'notification', raw, layout, method: name };
   if (idText === undefined || !isId(id)) return wrong('the id of a request must be a string or an integer');
   return { kind: 'request', raw, layout, id, idText, method: name };
@@ -165,12 +170,7 @@ function toMessage(value: unknown, raw: Buffer, bounds: ReadBounds, latin1 = raw
 function crowded(list: readonly Member[], bounds: ReadBounds): string | undefined {
   if (list.length > bounds.maxMembers) return `more than ${bounds.maxMembers} members`;
   const twice = duplicate(list);
-  return twice === undefined ? undefined : `duplicate member "${twice}"`;
-}
-
-/** A string that was parsed as Latin-1 is decoded again before it is kept or compared. */
-function decode<T>(value: T, latin1: boolean): T {
-  return latin1 && typeof value === 'string' ? (Buffer.from(value, 'latin1').toString() as T & string) : value;
+  return twice === undefined ? undefined : `duplicate member "${Buffer.from(twice, 'latin1')}"`;
 }
 
 function malformed(why: Malformed['why'], detail: string, idText?: string): Malformed {

@@ -2,6 +2,7 @@
 // cut-off. What an event means is not known here.
 
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../base/clock.ts';
 
 const SSE_HEAD = {
@@ -9,6 +10,7 @@ const SSE_HEAD = {
   'cache-control': 'no-cache, no-transform',
   'x-accel-buffering': 'no',
 };
+const PROBE_MS = 100; // a reset over any network that somebody works on
 const KEEP_ALIVE = Buffer.from(': keep-alive\n\n');
 const END_OF_EVENT = Buffer.from('\n\n');
 
@@ -34,24 +36,25 @@ export class SseStream {
   readonly #res: ServerResponse;
   readonly #options: SseOptions;
   readonly #onClose: () => void;
+  readonly #socket: Socket | null;
   #timer: Timer | undefined;
+  #probeTimer: Timer | undefined;
   #lastWrite: number;
-  #taken = 0;
-  #takenAt: number;
+  #progress = '';
+  #progressAt: number;
   #open = true;
-  readonly #probe = (): void => void this.write(KEEP_ALIVE);
 
   /** Sends the head at once. `onClose`: the stream has ended, by whichever side; called once. */
   constructor(res: ServerResponse, options: SseOptions, onClose = (): void => {}) {
     this.#res = res;
     this.#options = options;
     this.#onClose = onClose;
-    this.#lastWrite = this.#takenAt = options.clock.now();
+    this.#lastWrite = this.#progressAt = options.clock.now();
     res.writeHead(200, SSE_HEAD);
     res.flushHeaders();
     res.once('close', () => this.#gone());
-    // The end of what the reader sends may be half a close or a whole one; a write finds out.
-    res.socket?.once('end', this.#probe);
+    this.#socket = res.socket;
+    this.#socket?.once('end', this.#probe);
     if (res.destroyed) this.#gone();
     else this.#tick(options.limits.keepAliveMs);
   }
@@ -82,6 +85,22 @@ export class SseStream {
     this.#leave(); // the timer goes on until the last byte is taken or the reader is given up
   }
 
+  /**
+   * The end of what the reader sends may be half a close or a whole one. Two writes find out: the first draws a reset
+   * from whoever has left, the second meets it.
+   */
+  readonly #probe = (): void => {
+    this.#comment();
+    this.#probeTimer = this.#options.clock.after(PROBE_MS, () => this.#comment());
+  };
+
+  /** A comment, unless something is on its way that keeps the connection alive as well. */
+  #comment(): void {
+    if (!this.#open || this.#res.writableLength > 0) return;
+    this.#lastWrite = this.#options.clock.now();
+    this.#res.write(KEEP_ALIVE);
+  }
+
   #leave(): void {
     if (!this.#open) return;
     this.#open = false;
@@ -90,7 +109,8 @@ export class SseStream {
 
   #gone(): void {
     this.#timer?.cancel();
-    this.#res.socket?.off('end', this.#probe);
+    this.#probeTimer?.cancel();
+    this.#socket?.off('end', this.#probe);
     this.#leave();
   }
 
@@ -99,17 +119,22 @@ export class SseStream {
       const { clock, limits } = this.#options;
       const now = clock.now();
       const queued = this.#res.writableLength;
-      const taken = (this.#res.socket?.bytesWritten ?? 0) - queued;
-      if (queued === 0 || taken !== this.#taken) {
-        this.#taken = taken;
-        this.#takenAt = now;
-      } else if (now - this.#takenAt >= limits.sseStallMs) {
+      const progress = `${(this.#socket?.bytesWritten ?? 0) - queued} ${inKernelsHands(this.#socket)}`;
+      if (queued === 0 || progress !== this.#progress) {
+        this.#progress = progress;
+        this.#progressAt = now;
+      } else if (now - this.#progressAt >= limits.sseStallMs) {
         this.#res.destroy();
         return;
       }
       const silent = now - this.#lastWrite;
-      if (silent >= limits.keepAliveMs) this.write(KEEP_ALIVE);
+      if (silent >= limits.keepAliveMs) this.#comment();
       this.#tick(silent < limits.keepAliveMs ? limits.keepAliveMs - silent : limits.keepAliveMs);
     });
   }
+}
+
+/** What is left of the one write that is under way: without it, a big event looks stalled until its last byte. */
+function inKernelsHands(socket: Socket | null): number {
+  return (socket as { _handle?: { writeQueueSize?: number } } | null)?._handle?.writeQueueSize ?? 0;
 }

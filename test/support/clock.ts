@@ -37,7 +37,7 @@ export function fakeClock(startMs = 0): FakeClock {
 
   return {
     now: () => now,
-    timestamp: () => new Date(now).toISOString(),
+    timestamp: (agoMs = 0) => new Date(now - agoMs).toISOString(),
     after(ms, then) {
       if (!(ms <= MAX_DELAY_MS)) throw new RangeError(`a timer of ${ms} ms: setTimeout would fire it after 1 ms`);
       const timer = { at: now + Math.max(0, ms), then };

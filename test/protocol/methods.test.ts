@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { CLIENT_REQUESTS, forwardsNotification, handlingOf, LIST_CHANGED, severityOf, type Handling } from '../../src/protocol/methods.ts';
+
+// Every request that a client of a legacy revision may send.
+const requests: Readonly<Record<string, Handling>> = {
+  initialize: 'initialize',
+  ping: 'ping',
+  'logging/setLevel': 'set-level',
+  'resources/subscribe': 'subscribe',
+  'resources/unsubscribe': 'unsubscribe',
+  'tools/list': 'forward',
+  'tools/call': 'forward',
+  'resources/list': 'forward',
+  'resources/templates/list': 'forward',
+  'resources/read': 'forward',
+  'prompts/list': 'forward',
+  'prompts/get': 'forward',
+  'completion/complete': 'forward',
+  'tasks/get': 'refuse',
+  'tasks/result': 'refuse',
+  'tasks/list': 'refuse',
+  'tasks/cancel': 'refuse',
+};
+
+const unknown = ['', ' ', 'x', 'vendor/thing', 'vendor/tasks/get', 'tasks', 'Ping', 'ping ', 'INITIALIZE', 'toString', 'constructor', '__proto__', 'hasOwnProperty'];
+
+test('the proxy handles what belongs to one client, refuses tasks and forwards the rest, unknown methods too', () => {
+  for (const [method, handling] of Object.entries(requests)) assert.equal(handlingOf(method), handling, method);
+  for (const method of unknown) assert.equal(handlingOf(method), 'forward', method);
+  assert.equal(handlingOf('tasks/vendor'), 'refuse');
+});
+
+test('a notification goes on to a shared child, unless it belongs to one client or is a request that lacks its id', () => {
+  const consumed = ['notifications/initialized', 'notifications/cancelled', 'notifications/progress', 'notifications/roots/list_changed', 'notifications/tasks/status'];
+  for (const method of [...consumed, ...Object.keys(requests)]) assert.equal(forwardsNotification(method), false, method);
+  for (const method of [...unknown, 'notifications/tools/list_changed', 'notifications/message', 'notifications/vendor']) assert.equal(forwardsNotification(method), true, method);
+});
+
+test('a server may ask a client three things', () => {
+  assert.deepEqual([...CLIENT_REQUESTS].sort(), ['elicitation/create', 'roots/list', 'sampling/createMessage']);
+});
+
+test('three capabilities have a notification that their list has changed', () => {
+  assert.deepEqual(LIST_CHANGED, {
+    tools: 'notifications/tools/list_changed',
+    prompts: 'notifications/prompts/list_changed',
+    resources: 'notifications/resources/list_changed',
+  });
+});
+
+test('severities compare as RFC 5424 orders them, and nothing else is one', () => {
+  const levels = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];
+  const severities = levels.map((level) => severityOf(level)!);
+  assert.deepEqual(severities, [...severities].sort((a, b) => a - b));
+  assert.equal(new Set(severities).size, 8);
+  for (const level of ['', 'warn', 'Debug', 'debug ', 'loud', 'length', '0', 0, 7, -1, null, undefined, true, {}, ['debug']]) assert.equal(severityOf(level), undefined, String(level));
+});
