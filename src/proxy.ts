@@ -140,7 +140,7 @@ export function createProxy(options: ProxyOptions): McpProxy {
       const stranger = guard.admit(req, res);
       if (stranger !== undefined) throw stranger;
       if (req.method === 'OPTIONS') return guard.options(req, res, found.is === 'method' ? found.allow : []);
-      const open = found.is === 'found' && path === '/health';
+      const open = found.is === 'found' && found.route.segments[0] === 'health';
       const unknown = open ? undefined : guard.authenticate(req, res);
       if (unknown !== undefined) throw unknown;
       if (found.is === 'none') throw notFound(path);

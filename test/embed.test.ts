@@ -180,7 +180,7 @@ for (const [what, options, life, printed] of LIVES) {
        ${life}`,
     );
     const app = start(t, { cwd: dir, argv: [process.execPath, 'app.mjs'] });
-    assert.deepEqual(await app.ended, [0, null], app.stderr);
+    assert.deepEqual(await app.ended(), [0, null], app.stderr);
     assert.equal(app.stdout, printed);
     assert.equal(app.stderr, '');
     assert.deepEqual(app.children().flatMap(group), []);

@@ -109,7 +109,7 @@ test('two signals at once are one: it still ends its children step by step, with
   program.process.kill('SIGINT');
   await program.logged(/shutting down/); // else the two might arrive as one
   program.process.kill('SIGINT');
-  assert.deepEqual(await program.ended, [0, null]);
+  assert.deepEqual(await program.ended(), [0, null]);
   assert.ok(performance.now() - since >= 3_900, 'it waited for the end of stdin, and for SIGTERM, before SIGKILL');
   assertNothingLeft(program);
 });
@@ -124,7 +124,7 @@ test('a second signal, a second or more after the first, kills everything and th
   await until(() => performance.now() - since > 1_050 && groups.filter(alive).length === 1, 'a second has passed, and one of the servers has left');
   assert.ok(groups.every((pgid) => group(pgid).length === 1), 'the deaf one and a grandchild are left');
   program.process.kill('SIGHUP');
-  assert.deepEqual(await program.ended, [1, null]);
+  assert.deepEqual(await program.ended(), [1, null]);
   await until(() => groups.every((pgid) => group(pgid).length === 0), 'every group is gone');
 });
 
@@ -134,7 +134,7 @@ test('a port in use is one line and exit code 1, and no server was started', asy
   t.after(() => taken.close());
   const { port } = taken.address() as AddressInfo;
   const program = start(t, { config: config({ fs: server('server.mjs') }), env: { PORT: String(port) } });
-  assert.deepEqual(await program.ended, [1, null]);
+  assert.deepEqual(await program.ended(), [1, null]);
   assert.deepEqual(
     program.lines().filter((line) => !/ info /.test(line)).map(withoutTime),
     [`error -  cannot listen on port ${port} of 127.0.0.1: it is in use; set PORT to another one`],
@@ -145,7 +145,7 @@ test('a port in use is one line and exit code 1, and no server was started', asy
 
 test('an address that is not of this machine is one line and exit code 1', async (t) => {
   const program = start(t, { config: config({}), env: { HOST: '192.0.2.1' } });
-  assert.deepEqual(await program.ended, [1, null]);
+  assert.deepEqual(await program.ended(), [1, null]);
   assert.match(program.lines().map(withoutTime).join('\n'), /^error -  cannot listen on port 0 of 192\.0\.2\.1: E[A-Z]+$/);
 });
 
@@ -163,7 +163,7 @@ const WRONG_CONFIGS: [what: string, text: string, problems: RegExp[]][] = [
 for (const [what, text, problems] of WRONG_CONFIGS) {
   test(`a configuration file that ${what} is a line per problem, without a value, and exit code 1`, async (t) => {
     const program = start(t, { config: text });
-    assert.deepEqual(await program.ended, [1, null]);
+    assert.deepEqual(await program.ended(), [1, null]);
     const lines = program.lines().map(withoutTime);
     assert.equal(lines.length, problems.length, program.stderr);
     for (const [k, problem] of problems.entries()) {
@@ -179,7 +179,7 @@ test('a configuration file that cannot be read is one line and exit code 1', asy
   const dir = tempDir(t);
   mkdirSync(join(dir, 'mcp-config.json'));
   const program = start(t, { cwd: dir });
-  assert.deepEqual(await program.ended, [1, null]);
+  assert.deepEqual(await program.ended(), [1, null]);
   assert.match(program.lines().map(withoutTime).join('\n'), /^error -  the configuration file is not a regular file$/);
 });
 
@@ -208,7 +208,7 @@ const WRONG_SETTINGS: [name: string, value: string, expected: string][] = [
 for (const [name, value, expected] of WRONG_SETTINGS) {
   test(`${name}=${value} is one line that says what was expected, and exit code 1`, async (t) => {
     const program = start(t, { config: config({}), env: { [name]: value } });
-    assert.deepEqual(await program.ended, [1, null]);
+    assert.deepEqual(await program.ended(), [1, null]);
     assert.equal(program.stderr, `${name}: expected ${expected}\n`); // and not what came: it may be a secret
     assert.equal(program.stdout, '');
   });
@@ -238,7 +238,7 @@ for (const [what, code] of CRASHES) {
     const groups = program.children();
     assert.equal(groups.every((pgid) => group(pgid).length > 0), true);
     program.process.kill('SIGUSR2');
-    assert.deepEqual(await program.ended, [1, null]);
+    assert.deepEqual(await program.ended(), [1, null]);
     assert.match(program.stderr, /^\S+ error -  a bug ended the proxy: (Error: )?boom/m);
     await until(() => groups.every((pgid) => group(pgid).length === 0), 'every group is gone');
   });
@@ -357,7 +357,7 @@ test('an .env that cannot be read is one line and exit code 1', async (t) => {
   const dir = tempDir(t);
   mkdirSync(join(dir, '.env'));
   const program = start(t, { cwd: dir, config: config({}) });
-  assert.deepEqual(await program.ended, [1, null]);
+  assert.deepEqual(await program.ended(), [1, null]);
   assert.match(program.stderr, /^\.env: cannot be read \(EISDIR\)\n$/);
 });
 
@@ -460,7 +460,7 @@ test('it lives on when nobody reads its stdout and stderr any more', posix, asyn
     await until(async () => (await status(origin))['fs'].status === 'running', 'it runs again');
   }
   program.process.kill('SIGTERM');
-  assert.deepEqual(await program.ended, [0, null]);
+  assert.deepEqual(await program.ended(), [0, null]);
   assertNothingLeft(program);
 });
 
@@ -510,7 +510,7 @@ async function running(program: Program, ...names: string[]): Promise<void> {
 
 async function ends(program: Program, signal: NodeJS.Signals): Promise<readonly [number | null, string | null]> {
   program.process.kill(signal);
-  return program.ended;
+  return program.ended();
 }
 
 function assertNothingLeft(program: Program): void {

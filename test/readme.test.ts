@@ -103,7 +103,7 @@ test('the embedding program runs as it stands there, and a signal ends it', { sk
   const body = '{"jsonrpc":"2.0","id":1,"method":"ping"}';
   assert.equal((await request(`${origin}/demo/mcp`, { method: 'POST', body })).text, '{"jsonrpc":"2.0","id":1,"result":{}}');
   app.process.kill('SIGTERM');
-  assert.deepEqual(await app.ended, [0, null], app.stderr);
+  assert.deepEqual(await app.ended(), [0, null], app.stderr);
 });
 
 // ---- tables

@@ -30,10 +30,13 @@ export function startHandshake(link: Link, options: HandshakeOptions): (message:
     if (message.kind !== 'response' || message.id !== id) return false;
     if (message.error !== undefined) {
       const { code, message: text } = Object(message.error) as { code?: unknown; message?: unknown };
-      options.onFailed(`refused initialize (${String(code)}: ${String(text).slice(0, 200)})`);
+      // Anything else in their place may be nested without end.
+      const [number, words] = [typeof code === 'number' ? code : 'no code', typeof text === 'string' ? text : 'no message'];
+      options.onFailed(`refused initialize (${number}: ${words})`);
       return true;
     }
-    const profile = readInitializeResult(message.result);
+    const at = message.layout.top.find(({ name }) => name === 'result');
+    const profile = readInitializeResult(message.result, message.raw.subarray(at?.at, at?.end));
     if (typeof profile === 'string') {
       options.onFailed(profile);
       return true;

@@ -56,10 +56,11 @@ export class Child {
       queueMicrotask(() => this.#dead(notSpawned(error)));
       return;
     }
-    const { stdin, stdout, stderr } = this.#process;
     this.#process.on('error', (error) => {
       if (this.pid === undefined) this.#dead(notSpawned(error));
     });
+    const { stdin, stdout, stderr } = this.#process as Partial<ChildProcessWithoutNullStreams>;
+    if (stdin === undefined || stdout === undefined || stderr === undefined) return; // no descriptor was left for its pipes
     this.#process.on('exit', (code, signal) => {
       this.#exit =
         signal === null
@@ -163,9 +164,7 @@ export class Child {
   #leave(): void {
     this.#ladder?.cancel();
     // A descendant that left the group may hold the pipes; they are not ours any more.
-    this.#process?.stdout.destroy();
-    this.#process?.stderr.destroy();
-    this.#process?.stdin.destroy();
+    for (const pipe of [this.#process?.stdin, this.#process?.stdout, this.#process?.stderr]) pipe?.destroy();
     this.#options.onGone();
   }
 

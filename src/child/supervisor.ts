@@ -50,6 +50,9 @@ export interface SupervisorEvents {
   onFailure(failure: Failure): void;
 }
 
+const REMOTE = 'remote servers are not supported';
+const MAX_MESSAGE_CHARS = 300; // of what a server itself says about its failure
+
 export class Supervisor {
   readonly #name: string;
   readonly #world: World;
@@ -103,7 +106,7 @@ export class Supervisor {
   /** Somebody needs it running. Answers why that will not be, or `undefined` while there is hope. */
   start(): ProxyError | undefined {
     if (this.#launch.config.command === undefined) {
-      this.#failure ??= { message: 'remote servers are not supported', at: this.#world.clock.timestamp(), stderr: '' };
+      if (this.#failure?.message !== REMOTE) this.#failure = { message: REMOTE, at: this.#world.clock.timestamp(), stderr: '' };
       return this.unavailable();
     }
     this.#send({ type: 'start', now: this.#world.clock.now() });
@@ -222,10 +225,7 @@ export class Supervisor {
       clock,
       limits,
       onLine: (line) => this.#heard(line, child),
-      onStderr: (chunk) => {
-        if (!log.takes('debug')) return;
-        for (const line of redact(chunk.toString()).split('\n')) if (line !== '') log.debug(this.#name, 'stderr', line.slice(0, 1_000));
-      },
+      onStderr: this.#stderrLog(redact),
       onDead: (end) => this.#failed(end),
       onGone: () => {
         this.#child = undefined;
@@ -247,6 +247,20 @@ export class Supervisor {
     });
   }
 
+  /** Logs stderr at level debug, in whole lines: a chunk may end in the middle of a secret. */
+  #stderrLog(redact: Launch['redact']): (chunk: Buffer) => void {
+    const { log, limits } = this.#world;
+    let rest: Buffer = Buffer.alloc(0);
+    return (chunk) => {
+      if (!log.takes('debug')) return;
+      rest = Buffer.concat([rest, chunk]);
+      const end = rest.lastIndexOf('\n') + 1;
+      const lines = redact(rest.toString('utf8', 0, end)).split('\n');
+      rest = rest.length - end > limits.stderrTailBytes ? Buffer.alloc(0) : rest.subarray(end);
+      for (const line of lines) if (line !== '') log.debug(this.#name, 'stderr', line.slice(0, limits.stderrShownBytes));
+    };
+  }
+
   #heard(line: Buffer, child: Child): void {
     if (this.#handshake === undefined) return this.#events.onLine(line);
     const message = readMessage(line, this.#world.limits);
@@ -262,7 +276,7 @@ export class Supervisor {
     const { clock, random } = this.#world;
     const { redact } = this.#launch;
     const wasUp = this.#state.is === 'running' || this.#state.is === 'draining';
-    const failure = { message: redact(end.what), at: clock.timestamp(), stderr: this.#shownTail() };
+    const failure = { message: redact(end.what).slice(0, MAX_MESSAGE_CHARS), at: clock.timestamp(), stderr: this.#shownTail() };
     this.#failure = failure;
     this.#handshake = undefined;
     this.#send({ type: 'failed', now: clock.now(), jitter: random() * 2 - 1 });

@@ -34,7 +34,7 @@ export function parseConfigText(bytes: Buffer): { json: unknown } | { problem: s
   try {
     return { json: JSON.parse(text) };
   } catch (error) {
-    const position = /position (\d+)/.exec((error as Error).message)?.[1];
+    const position = /at position (\d+)(?: \(line \d+ column \d+\))?$/.exec((error as Error).message)?.[1];
     if (position === undefined) return { problem: 'not valid JSON' };
     const before = text.slice(0, Number(position)).split('\n');
     return { problem: `not valid JSON at line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}` };
@@ -71,15 +71,13 @@ export function codeOf(error: unknown): string {
   return (error as NodeJS.ErrnoException).code ?? 'unknown error';
 }
 
-async function resolved(path: string): Promise<string> {
+/** Where the links end, also when there is no file yet. */
+async function resolved(path: string, hops = 40): Promise<string> {
   try {
     return await realpath(path);
   } catch {
-    // A new file, or a link to one.
-    return readlink(path).then(
-      (target) => resolve(dirname(path), target),
-      () => path,
-    );
+    const target = await readlink(path).catch(() => undefined);
+    return target === undefined || hops === 0 ? path : resolved(resolve(dirname(path), target), hops - 1);
   }
 }
 

@@ -56,7 +56,7 @@ export const LIMITS = {
   maxHeaders: 200,
   maxConnections: 10_000,
   maxUnansweredPerConnection: 100,
-  discardBytes: 8_388_608, // read and dropped after a 413, so that the uploader sees the answer
+  discardBytes: 16_777_216, // read and dropped after a 413, so that an uploader a little over the limit sees the answer
   discardMs: 5_000,
 
   // Configuration

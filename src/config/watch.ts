@@ -22,7 +22,7 @@ export function watchConfigFile(path: string, options: WatchOptions): { close():
   const { clock } = options;
   let watcher: FSWatcher | undefined;
   let watchedDirectory = '';
-  let seen: string | undefined;
+  let seen = ''; // nothing yet, so the first look tells whoever read the file before
   let pollTimer: Timer | undefined;
   let debounceTimer: Timer | undefined;
   let firstEventAt = 0;
@@ -62,7 +62,7 @@ export function watchConfigFile(path: string, options: WatchOptions): { close():
       watchedDirectory = directory;
       arm();
     }
-    if (seen !== undefined && file !== seen) touched();
+    if (file !== seen) touched();
     seen = file;
     pollTimer = clock.after(options.pollMs, () => void poll());
   }
@@ -81,8 +81,9 @@ export function watchConfigFile(path: string, options: WatchOptions): { close():
 /** Which file this is and, if asked, in which state. Changes when either does. Never throws. */
 async function signature(path: string, withContent: boolean): Promise<string> {
   try {
-    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
-    return withContent ? [dev, ino, size, mtimeNs, ctimeNs].join(':') : [dev, ino].join(':');
+    const { dev, ino, birthtimeNs, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+    // The number of a deleted directory is given out again; its time of birth is not.
+    return withContent ? [dev, ino, size, mtimeNs, ctimeNs].join(':') : [dev, ino, birthtimeNs].join(':');
   } catch {
     return 'missing';
   }

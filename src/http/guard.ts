@@ -122,7 +122,7 @@ export function isLoopbackHost(host: string): boolean {
 }
 
 function isLoopbackAddress(address: string | undefined): boolean {
-  return address !== undefined && (address === '::1' || /^(::ffff:)?127\./.test(address));
+  return address !== undefined && (address === '::1' || /^(::ffff:)?127(\.\d{1,3}){3}$/i.test(address));
 }
 
 /** The name in a Host header, without its port; an IPv6 literal keeps its brackets. Empty where it is none. */

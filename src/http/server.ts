@@ -54,19 +54,25 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
     connectionsCheckingInterval: limits.timeoutCheckMs,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     maxHeaderSize: limits.maxHeaderBytes,
+    requireHostHeader: false, // the guard refuses it in the proxy's own form
   });
   server.maxHeadersCount = limits.maxHeaders + 1; // Node drops the rest in silence, so one more is let through to be seen
   server.maxConnections = limits.maxConnections;
   // A client that has sent its request may close its side and still read the answer.
   (server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
 
+  const sockets = new Set<Socket>();
   const unanswered = new WeakMap<Socket, Set<ServerResponse>>();
+  let onEmpty: (() => void) | undefined; // once it is closing
 
   function onRequest(req: IncomingMessage, res: ServerResponse): void {
     const open = unanswered.get(req.socket) ?? new Set();
     unanswered.set(req.socket, open.add(res));
     res.on('error', () => {}); // written to a client that has just left
-    res.once('close', () => open.delete(res));
+    res.once('close', () => {
+      open.delete(res);
+      if (onEmpty !== undefined && open.size === 0) req.socket.destroySoon();
+    });
     if (open.size > limits.maxUnansweredPerConnection) {
       return fault(res, new ProxyError('busy', 'Too many unanswered requests on one connection'), 'null', { connection: 'close' });
     }
@@ -77,12 +83,19 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
   }
 
   server.on('request', onRequest);
+  server.on('checkExpectation', onRequest); // an expectation that means nothing here is none
   server.on('checkContinue', (req, res) => {
     awaitingContinue.add(req);
     onRequest(req, res);
   });
   server.on('connection', (socket) => {
+    sockets.add(socket);
     socket.on('error', () => {}); // 'close' follows, and that is what everything listens to
+    socket.on('close', () => {
+      // Node closes the answer that was being sent; those that stood in line behind it hear nothing.
+      for (const res of unanswered.get(socket) ?? []) res.destroy().emit('close');
+      if (sockets.delete(socket) && sockets.size === 0) onEmpty?.();
+    });
     // The end of what a client sends may be half a close or a whole one, and only writing tells: whoever has left
     // answers an interim response with a reset, which a second one meets; whoever still reads skips both (RFC 9110,
     // section 15.2).
@@ -121,12 +134,16 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
         },
         close: (graceMs) =>
           new Promise((done) => {
-            const timer = systemClock.after(graceMs, () => server.closeAllConnections());
-            server.close(() => {
-              timer.cancel();
-              done();
+            // The http server's own `close` comes last: it takes answers that are still being sent for idle connections.
+            const timer = systemClock.after(graceMs, () => {
+              for (const socket of sockets) socket.destroy();
             });
-            server.closeIdleConnections();
+            onEmpty = () => {
+              timer.cancel();
+              server.close(() => done());
+            };
+            for (const socket of sockets) if ((unanswered.get(socket)?.size ?? 0) === 0) socket.destroy();
+            if (sockets.size === 0) onEmpty();
           }),
       });
     });

@@ -1,17 +1,20 @@
 // The vocabulary of the legacy handshake (2025-11-25, basic/lifecycle): what the proxy declares to a child, what it
 // learns from one, and what it tells a client.
 
-import { removal, type Edit, type Span } from '../wire/envelope.ts';
+import { members, removal, splice, type Edit, type Span } from '../wire/envelope.ts';
 import { isObject, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { PREFERRED_LEGACY, legacyRevision, type Era } from './revisions.ts';
+
+const OPEN = 0x7b;
+const MAX_MEMBERS = 1_000; // of an InitializeResult; what is behind them passes unchanged
 
 /** What the handshake learned about a running child. */
 export interface Profile {
   readonly era: Era;
   readonly revision: string;
   readonly capabilities: Readonly<Record<string, unknown>>;
-  /** The InitializeResult as the child gave it. */
-  readonly result: Readonly<Record<string, unknown>>;
+  /** The InitializeResult as the child wrote it. */
+  readonly raw: Buffer;
 }
 
 /** Roots without `listChanged`: no client re-scopes a process that others share (R-16). */
@@ -28,22 +31,38 @@ export function initializeParams(clientInfo: Implementation): unknown {
 }
 
 /** Reads a child's InitializeResult, or says what is wrong with it (R-14). */
-export function readInitializeResult(result: unknown): Profile | string {
+export function readInitializeResult(result: unknown, raw: Buffer): Profile | string {
   if (!isObject(result)) return 'answered initialize with something that is no object';
   const revision = legacyRevision(result['protocolVersion']);
   if (revision === undefined) return 'answered initialize with a protocol version that the proxy does not know';
   const capabilities = isObject(result['capabilities']) ? result['capabilities'] : {};
-  return { era: revision.era, revision: revision.version, capabilities, result };
+  return { era: revision.era, revision: revision.version, capabilities, raw };
 }
 
-/** The InitializeResult for a client: the child's own, at the version that this client asked for (R-86), tasks hidden. */
-export function initializeResult(profile: Profile, requested: unknown): unknown {
-  const { tasks: _tasks, ...capabilities } = profile.capabilities;
-  return {
-    ...profile.result,
-    protocolVersion: legacyRevision(requested)?.version ?? PREFERRED_LEGACY,
-    capabilities,
-  };
+/**
+ * The InitializeResult for a client: the child's own, at the version that this client asked for (R-86) and without tasks.
+ * It is the child's text with two changes, however deep the rest of it is.
+ */
+export function initializeResult({ raw }: Profile, requested: unknown): Buffer {
+  const version = legacyRevision(requested)?.version ?? PREFERRED_LEGACY;
+  const list = members(raw, MAX_MEMBERS);
+  const at = list.find(({ name }) => name === 'protocolVersion') as Span;
+  const edits: Edit[] = [{ at: at.at, end: at.end, text: JSON.stringify(version) }];
+  const capabilities = list.find(({ name }) => name === 'capabilities');
+  if (capabilities === undefined) edits.push({ at: list[0]?.nameAt ?? 1, end: list[0]?.nameAt ?? 1, text: '"capabilities":{},' });
+  else {
+    const inside = raw[capabilities.at] === OPEN ? members(raw, MAX_MEMBERS, capabilities.at) : [];
+    const none = [{ at: capabilities.at, end: capabilities.end, text: '{}' }];
+    edits.push(...(inside.length === 0 ? none : (removal(capabilities, inside, (name) => name === 'tasks') ?? none)));
+  }
+  return splice(raw, edits);
+}
+
+/** Whether two children declare the same capabilities, to the letter. */
+export function sameCapabilities(a: Profile, b: Profile): boolean {
+  const [x, y] = [a, b].map(({ raw }) => members(raw, MAX_MEMBERS).find(({ name }) => name === 'capabilities'));
+  if (x === undefined || y === undefined) return x === y;
+  return a.raw.subarray(x.at, x.end).equals(b.raw.subarray(y.at, y.end));
 }
 
 /** The keys by which a modern client speaks; a legacy child must not see them (R-26). */

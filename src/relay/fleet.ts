@@ -84,7 +84,9 @@ export class Fleet {
     for (const name of diff.stopped) {
       const disabled = new ProxyError('unavailable', `Server "${name}" is not available: it was disabled`);
       void this.#servers.get(name)?.stop(disabled, world.limits.drainReloadMs);
-      this.#options.onStatus(name, true);
+    }
+    for (const name of config.servers.keys()) {
+      if (!before.has(name) || !diff.kept.includes(name)) this.#options.onStatus(name, true);
     }
     const said = Object.entries(diff).filter(([what, names]) => what !== 'kept' && names.length > 0);
     if (said.length > 0) {

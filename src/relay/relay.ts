@@ -25,6 +25,7 @@ import type { Caller, Exchange } from './exchange.ts';
 interface Call {
   readonly id: number;
   readonly exchange: Exchange;
+  readonly tap: Tap | undefined;
   /** The client's progress token as it was written. */
   readonly tokenText: string | undefined;
   readonly hardEnd: number;
@@ -33,8 +34,11 @@ interface Call {
   gone: boolean;
 }
 
-/** What became of a request of the proxy itself; `fault`: the child will not answer it. */
-export type Answered = { readonly result: unknown } | { readonly error: unknown } | { readonly fault: ProxyError };
+/** What became of a request: the child's answer under the id of whoever asked, or why there is none. */
+export type Outcome = Buffer | ProxyError;
+
+/** Hears what became of a forwarded request before the client does; `cancelled`: its client does not want to know. */
+export type Tap = (outcome: Outcome | 'cancelled') => void;
 
 /** The caller of the proxy's own requests: nobody's work, and nobody waits for it. */
 const HOUSE: Caller = { era: 'legacy' };
@@ -43,8 +47,8 @@ const HOUSE: Caller = { era: 'legacy' };
 export interface RelayEvents {
   /** Somebody waits for the child. Answers why that is in vain, or `undefined`. */
   onWanted(): ProxyError | undefined;
-  /** The child runs, and this request is about to be forwarded; `true`: it has been dealt with. */
-  onRequest(exchange: Exchange, request: RpcRequest): boolean;
+  /** The child runs, and this request is about to be forwarded. `handled`: it is dealt with; a tap hears what becomes of it. */
+  onRequest(exchange: Exchange, request: RpcRequest): 'handled' | 'forward' | Tap;
   /** A notification of the child that is not about one call. */
   onNotification(notification: RpcNotification): void;
   /** A request of the child: why no client can be asked. */
@@ -64,10 +68,12 @@ export class Relay {
   readonly #byExchange = new Map<Exchange, Call>();
   readonly #waiting = new Map<Exchange, { readonly request: RpcRequest; readonly deadline: Deadline }>();
   #waitingBytes = 0;
+  /** Requests that wait for the answer to somebody else's. */
+  readonly #parked = new Set<Exchange>();
   #tombstones = 0;
   #blurredUntil = 0; // tombstones were forgotten early: until then nobody can be told apart
   #link: Link | undefined;
-  #drain: { readonly deadline: Deadline; readonly end: number; readonly done: () => void } | undefined;
+  #drain: { readonly deadline: Deadline; readonly end: number; readonly error: ProxyError; readonly done: () => void } | undefined;
 
   constructor(name: string, world: World, events: RelayEvents) {
     this.#name = name;
@@ -77,7 +83,7 @@ export class Relay {
 
   /** Requests of clients that have no answer yet, those that wait for a start included. */
   get pending(): number {
-    return this.#waiting.size + this.#byExchange.size;
+    return this.#waiting.size + this.#byExchange.size + this.#parked.size;
   }
 
   /** Whether a child is connected, draining or not. */
@@ -107,10 +113,14 @@ export class Relay {
 
   /** The client of this request left. */
   cancel(exchange: Exchange, reason: string): void {
-    const waited = this.#unwait(exchange) !== undefined;
+    const waited = this.#unwait(exchange) !== undefined || this.#parked.delete(exchange);
     const call = this.#byExchange.get(exchange);
-    if (call !== undefined) this.#abandon(call, reason);
+    if (call !== undefined) {
+      this.#abandon(call, reason);
+      call.tap?.('cancelled');
+    }
     if (waited || call !== undefined) this.#events.onPending();
+    this.#checkDrained();
   }
 
   /** Passes a client's notification on, if the child runs; it never waits. @throws ProxyError `busy` */
@@ -119,17 +129,37 @@ export class Relay {
     if (written === false) throw this.#busy('it does not read what it is sent');
   }
 
-  /** A request of the proxy itself to the running child. */
-  ask(method: string, params: unknown, onAnswer: (answer: Answered) => void): void {
-    const { limits } = this.#world;
-    const request = readMessage(encodeCall(method, params, 0), limits) as RpcRequest;
-    const settle = (answer: Buffer | ProxyError): void => {
-      const response = answer instanceof ProxyError ? { fault: answer } : readMessage(answer, limits);
-      if ('result' in response || 'error' in response || 'fault' in response) onAnswer(response as Answered);
-    };
+  /** A request of the proxy itself to the running child. `onAnswer` is called once. */
+  ask(method: string, params: unknown, onAnswer: (answer: 'result' | 'error' | 'none') => void = () => {}): void {
+    const request = readMessage(encodeCall(method, params, 0), this.#world.limits) as RpcRequest;
+    const settle = (outcome: Outcome): void => onAnswer(this.answerIn(outcome));
     const exchange = { idText: request.idText, caller: HOUSE, streams: false, notify() {}, settle };
     if (this.#link === undefined) settle(this.#busy('it is not running'));
     else this.#write(exchange, request, this.#link);
+  }
+
+  /** Counts a request that shares the answer to another one, until `unpark`. */
+  park(exchange: Exchange): void {
+    this.#parked.add(exchange);
+  }
+
+  /** `false`: its client has left meanwhile. */
+  unpark(exchange: Exchange): boolean {
+    return this.#parked.delete(exchange);
+  }
+
+  /** Forwards the request of a client once more, for the sake of another who waits for the same answer. */
+  forward(exchange: Exchange, request: RpcRequest, tap: Tap): void {
+    if (this.#link === undefined) return tap(this.#busy('it is not running'));
+    this.#write(exchange, request, this.#link, tap);
+    this.#events.onPending();
+  }
+
+  /** What the child said to a request; `none`: nothing, or nothing that can be read. */
+  answerIn(outcome: Outcome): 'result' | 'error' | 'none' {
+    const response = outcome instanceof ProxyError ? undefined : readMessage(outcome, this.#world.limits);
+    if (response?.kind !== 'response') return 'none';
+    return response.error === undefined ? 'result' : 'error';
   }
 
   /** The child runs: after `first`, whoever waits is served, in order of arrival. */
@@ -146,12 +176,15 @@ export class Relay {
   /** The child is lost: every call in flight is answered, once, and nothing of it is tried again. */
   down(error: ProxyError): void {
     this.#link = undefined;
+    const drain = this.#drain;
+    this.#drain = undefined;
+    drain?.deadline.cancel();
     for (const call of [...this.#calls.values()]) {
       this.#close(call);
-      if (!call.gone) call.exchange.settle(error);
+      if (!call.gone) this.#settle(call, error);
     }
     this.#events.onPending();
-    this.#drained();
+    drain?.done();
   }
 
   /** Those who wait for the child need not any more. */
@@ -168,8 +201,8 @@ export class Relay {
     const { clock, deadlines } = this.#world;
     const end = Math.min(clock.now() + ms, this.#drain?.end ?? Infinity);
     this.#drain?.deadline.cancel();
-    this.#drain = { deadline: deadlines.add(end - clock.now(), () => this.down(error)), end, done };
-    if (this.#byExchange.size === 0) this.down(error);
+    this.#drain = { deadline: deadlines.add(end - clock.now(), () => this.down(error)), end, error, done };
+    this.#checkDrained();
   }
 
   /** One line of the child (R-2). What is no message goes to its tail; nothing a child writes ends anything. */
@@ -241,17 +274,19 @@ export class Relay {
   }
 
   #forward(exchange: Exchange, request: RpcRequest, link: Link): void {
-    if (!this.#events.onRequest(exchange, request)) this.#write(exchange, request, link);
+    const handling = this.#events.onRequest(exchange, request);
+    if (handling !== 'handled') this.#write(exchange, request, link, handling === 'forward' ? undefined : handling);
     this.#events.onPending();
   }
 
-  #write(exchange: Exchange, request: RpcRequest, link: Link): void {
+  #write(exchange: Exchange, request: RpcRequest, link: Link, tap?: Tap): void {
     const { clock, limits, deadlines } = this.#world;
     const token = request.layout.meta.find(({ name }) => name === 'progressToken');
     const id = request.layout.top.find(({ name }) => name === 'id') as Span;
     const call: Call = {
       id: link.nextId(),
       exchange,
+      tap,
       tokenText: token && textOf(request.raw, token),
       hardEnd: clock.now() + limits.requestHardCapMs,
       deadline: undefined,
@@ -260,11 +295,16 @@ export class Relay {
     const edits = legacyEdits(request);
     for (const at of token === undefined ? [id] : [id, token]) edits.push({ at: at.at, end: at.end, text: String(call.id) });
     if (!link.write(oneLine(splice(request.raw, edits)))) {
-      return exchange.settle(this.#busy('it does not read what it is sent'));
+      return this.#settle(call, this.#busy('it does not read what it is sent'));
     }
     call.deadline = deadlines.add(this.#patience(call), () => this.#timedOut(call));
     this.#calls.set(call.id, call);
     if (exchange.caller !== HOUSE) this.#byExchange.set(exchange, call);
+  }
+
+  #settle({ exchange, tap }: Call, outcome: Outcome): void {
+    tap?.(outcome);
+    exchange.settle(outcome);
   }
 
   /** Forgets a call. */
@@ -277,9 +317,9 @@ export class Relay {
   #answer(call: Call, raw: Buffer, id: Span): void {
     this.#close(call);
     if (call.gone) return; // too late, nobody waits
-    call.exchange.settle(splice(raw, [{ at: id.at, end: id.end, text: call.exchange.idText }]));
+    this.#settle(call, splice(raw, [{ at: id.at, end: id.end, text: call.exchange.idText }]));
     this.#events.onPending();
-    if (this.#byExchange.size === 0) this.#drained();
+    this.#checkDrained();
   }
 
   #progress(message: RpcNotification): void {
@@ -302,8 +342,9 @@ export class Relay {
     const ms = call.hardEnd <= clock.now() ? limits.requestHardCapMs : limits.requestTimeoutMs;
     const error = new ProxyError('timeout', `Request timed out after ${ms} ms`);
     this.#abandon(call, 'timed out');
-    call.exchange.settle(error);
+    this.#settle(call, error);
     this.#events.onPending();
+    this.#checkDrained();
   }
 
   /** Nobody waits for this call any more; the child is told, and its late answer will be dropped. */
@@ -324,15 +365,9 @@ export class Relay {
         break;
       }
     }
-    if (this.#byExchange.size === 0) this.#drained();
   }
 
-  #drained(): void {
-    const drain = this.#drain;
-    if (drain === undefined) return;
-    this.#drain = undefined;
-    this.#link = undefined;
-    drain.deadline.cancel();
-    drain.done();
+  #checkDrained(): void {
+    if (this.#drain !== undefined && this.#byExchange.size === 0) this.down(this.#drain.error);
   }
 }

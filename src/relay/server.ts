@@ -10,7 +10,7 @@ import { initializeResult, type Profile } from '../protocol/legacy.ts';
 import { forwardsNotification, handlingOf } from '../protocol/methods.ts';
 import { encodeResult, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Exchange } from './exchange.ts';
-import { Relay } from './relay.ts';
+import { Relay, type Tap } from './relay.ts';
 import { refuseChildRequest } from './server-requests.ts';
 import { Subscriptions, type Listener } from './subscriptions.ts';
 
@@ -71,8 +71,9 @@ export class McpServer {
       onLine: (line) => this.#relay.receive(line),
       onEarly: (message, link) => this.#relay.take(message, link),
       onDrain: (ms, done) => {
+        // Whoever waits for a start is refused by status; a call that was accepted is answered.
         const reconfigured = new ProxyError('reconfigured', `Server "${name}" was reconfigured`);
-        this.#relay.drain(ms, this.#ending ?? reconfigured, () => {
+        this.#relay.drain(ms, this.#ending?.reason === 'shutdown' ? this.#ending : reconfigured, () => {
           if (this.#ending !== undefined) this.#subscriptions.close();
           done();
         });
@@ -188,29 +189,27 @@ export class McpServer {
   }
 
   /** What a running child does not have to see. */
-  #handles(exchange: Exchange, request: RpcRequest): boolean {
+  #handles(exchange: Exchange, request: RpcRequest): 'handled' | 'forward' | Tap {
     const profile = this.#profile as Profile;
     switch (handlingOf(request.method)) {
       case 'initialize': {
         const { protocolVersion } = paramsOf(request);
         exchange.settle(encodeResult(exchange.idText, initializeResult(profile, protocolVersion)));
-        return true;
+        return 'handled';
       }
       case 'set-level':
         this.#subscriptions.setLevel(exchange, request, profile);
-        return true;
+        return 'handled';
       case 'subscribe':
-        this.#subscriptions.subscribe(exchange, request);
-        return true;
+        return this.#subscriptions.subscribe(exchange, request);
       case 'unsubscribe':
-        this.#subscriptions.unsubscribe(exchange, request);
-        return true;
+        return this.#subscriptions.unsubscribe(exchange, request);
       case 'refuse':
         exchange.settle(new ProxyError('method_not_found', `Method not found: ${request.method}`));
-        return true;
+        return 'handled';
       case 'ping':
       case 'forward':
-        return false;
+        return 'forward';
     }
   }
 

@@ -3,13 +3,13 @@
 
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
-import type { Profile } from '../protocol/legacy.ts';
+import { sameCapabilities, type Profile } from '../protocol/legacy.ts';
 import { LIST_CHANGED, severityOf } from '../protocol/methods.ts';
 import { oneLine } from '../wire/envelope.ts';
-import { encodeCall, encodeError, encodeResult, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
+import { encodeCall, encodeResult, paramsOf, withId, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent } from '../wire/sse.ts';
 import type { Exchange } from './exchange.ts';
-import type { Answered, Relay } from './relay.ts';
+import type { Outcome, Relay, Tap } from './relay.ts';
 
 /** One reader of everything that a server sends. */
 export interface Listener {
@@ -24,7 +24,8 @@ export class Subscriptions {
   readonly #relay: Relay;
   readonly #listeners = new Set<Listener>();
   readonly #held = new Set<string>();
-  readonly #subscribing = new Map<string, Exchange[]>();
+  /** Requests that wait for the answer to the first one for the same URI. */
+  readonly #subscribing = new Map<string, Map<Exchange, RpcRequest>>();
   /** What simple clients asked for; they have no session, so they share one. */
   #level: { readonly name: string; readonly severity: number } | undefined;
   /** What the running child was told. */
@@ -91,11 +92,11 @@ export class Subscriptions {
     this.#tellLevel(profile);
     for (const uri of this.#held) {
       this.#relay.ask('resources/subscribe', { uri }, (answer) => {
-        if ('error' in answer) this.#held.delete(uri);
+        if (answer === 'error') this.#held.delete(uri);
       });
     }
     if (before === undefined) return;
-    if (idle && JSON.stringify(before.capabilities) === JSON.stringify(profile.capabilities)) return;
+    if (idle && sameCapabilities(before, profile)) return;
     for (const [capability, method] of Object.entries(LIST_CHANGED)) {
       if (!(capability in profile.capabilities) && !(capability in before.capabilities)) continue;
       this.#broadcast(encodeEvent('message', encodeCall(method, undefined)));
@@ -115,31 +116,48 @@ export class Subscriptions {
   }
 
   /** `resources/subscribe`: the child is asked once for each URI, and those who ask meanwhile share its answer (R-53). */
-  subscribe(exchange: Exchange, request: RpcRequest): void {
+  subscribe(exchange: Exchange, request: RpcRequest): 'handled' | Tap {
     const uri = uriOf(exchange, request);
-    if (uri === undefined) return;
-    if (this.#held.has(uri)) return exchange.settle(encodeResult(exchange.idText, {}));
+    if (uri === undefined) return 'handled';
     const asking = this.#subscribing.get(uri);
-    if (asking !== undefined) return void asking.push(exchange);
     const { maxSubscriptions } = this.#world.limits;
-    if (this.#held.size + this.#subscribing.size >= maxSubscriptions) {
-      return exchange.settle(new ProxyError('busy', `Server "${this.#name}" is busy: ${maxSubscriptions} resources are subscribed`));
+    if (this.#held.has(uri)) exchange.settle(encodeResult(exchange.idText, {}));
+    else if (asking !== undefined) {
+      asking.set(exchange, request);
+      this.#relay.park(exchange);
     }
-    const sharing = [exchange];
-    this.#subscribing.set(uri, sharing);
-    this.#relay.ask('resources/subscribe', { uri }, (answer) => {
-      this.#subscribing.delete(uri);
-      if ('result' in answer) this.#held.add(uri);
-      for (const each of sharing) answerWith(each, answer);
-    });
+    else if (this.#held.size + this.#subscribing.size >= maxSubscriptions) {
+      exchange.settle(new ProxyError('busy', `Server "${this.#name}" is busy: ${maxSubscriptions} resources are subscribed`));
+    } else {
+      this.#subscribing.set(uri, new Map());
+      return (outcome) => this.#subscribed(uri, outcome);
+    }
+    return 'handled';
   }
 
   /** `resources/unsubscribe`: what is not held needs no child. */
-  unsubscribe(exchange: Exchange, request: RpcRequest): void {
+  unsubscribe(exchange: Exchange, request: RpcRequest): 'handled' | 'forward' {
     const uri = uriOf(exchange, request);
-    if (uri === undefined) return;
-    if (!this.#held.delete(uri)) return exchange.settle(encodeResult(exchange.idText, {}));
-    this.#relay.ask('resources/unsubscribe', { uri }, (answer) => answerWith(exchange, answer));
+    if (uri === undefined) return 'handled';
+    if (this.#held.delete(uri)) return 'forward';
+    exchange.settle(encodeResult(exchange.idText, {}));
+    return 'handled';
+  }
+
+  /** The first request for a URI has its answer: so have the others. If its client has left, the next one asks again. */
+  #subscribed(uri: string, outcome: Outcome | 'cancelled'): void {
+    const sharing = this.#subscribing.get(uri) ?? new Map<Exchange, RpcRequest>();
+    const next = outcome === 'cancelled' ? [...sharing].find(([exchange]) => this.#relay.unpark(exchange)) : undefined;
+    if (next !== undefined) {
+      sharing.delete(next[0]);
+      return this.#relay.forward(next[0], next[1], (again) => this.#subscribed(uri, again));
+    }
+    this.#subscribing.delete(uri);
+    if (outcome === 'cancelled') return;
+    if (this.#relay.answerIn(outcome) === 'result') this.#held.add(uri);
+    for (const each of sharing.keys()) {
+      if (this.#relay.unpark(each)) each.settle(outcome instanceof ProxyError ? outcome : withId(outcome, each.idText));
+    }
   }
 
   /** A log line names no request: it goes to the one caller it can be about, else to every stream (R-47). */
@@ -156,7 +174,7 @@ export class Subscriptions {
   #tellLevel(profile: Profile): void {
     if (this.#level === undefined || this.#level.severity >= this.#childSeverity || !('logging' in profile.capabilities)) return;
     this.#childSeverity = this.#level.severity;
-    this.#relay.ask('logging/setLevel', { level: this.#level.name }, () => {}); // refused: the filter still works
+    this.#relay.ask('logging/setLevel', { level: this.#level.name }); // refused: the filter still works
   }
 
   #broadcast(frame: Buffer): void {
@@ -169,10 +187,4 @@ function uriOf(exchange: Exchange, request: RpcRequest): string | undefined {
   if (typeof uri === 'string') return uri;
   exchange.settle(new ProxyError('invalid_params', 'Invalid params: "uri" must be a string'));
   return undefined;
-}
-
-function answerWith(exchange: Exchange, answer: Answered): void {
-  const { idText } = exchange;
-  if ('fault' in answer) exchange.settle(answer.fault);
-  else exchange.settle('error' in answer ? encodeError(idText, answer.error) : encodeResult(idText, answer.result));
 }

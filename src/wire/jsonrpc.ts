@@ -2,7 +2,7 @@
 // are its bytes, so the layout of the members that may have to change is kept with it.
 
 import { isUtf8 } from 'node:buffer';
-import { duplicate, elements, members, type Member } from './envelope.ts';
+import { duplicate, elements, members, splice, type Member } from './envelope.ts';
 
 export type Id = string | number;
 
@@ -100,7 +100,7 @@ export function textOf(raw: Buffer, member: Member): string {
   return raw.toString('latin1', member.at, member.end);
 }
 
-/** A success response to the request whose id was written as `idText`. */
+/** A success response to the request whose id was written as `idText`; a Buffer is the result's JSON text. */
 export function encodeResult(idText: string, result: unknown): Buffer {
   return encode(idText, 'result', result);
 }
@@ -108,6 +108,12 @@ export function encodeResult(idText: string, result: unknown): Buffer {
 /** An error response; `idText` is `null` where the id could not be read. */
 export function encodeError(idText: string, error: unknown): Buffer {
   return encode(idText, 'error', error);
+}
+
+/** A response under another id. */
+export function withId(response: Buffer, idText: string): Buffer {
+  const id = members(response, Infinity).find(({ name }) => name === 'id');
+  return id === undefined ? response : splice(response, [{ at: id.at, end: id.end, text: idText }]);
 }
 
 /** A request or, without an id, a notification of the proxy itself. */
@@ -119,7 +125,8 @@ function encode(idText: string, member: 'result' | 'error', value: unknown): Buf
   // The id is a Latin-1 view of UTF-8 bytes, the value is text: each is encoded in its own way.
   return Buffer.concat([
     Buffer.from(`{"jsonrpc":"2.0","id":${idText},"${member}":`, 'latin1'),
-    Buffer.from(`${JSON.stringify(value)}}`),
+    value instanceof Buffer ? value : Buffer.from(JSON.stringify(value)),
+    Buffer.from('}'),
   ]);
 }
 

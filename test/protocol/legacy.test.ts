@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { initializeParams, initializeResult, legacyEdits, readInitializeResult, type Profile } from '../../src/protocol/legacy.ts';
+import * as legacy from '../../src/protocol/legacy.ts';
+import { initializeParams, legacyEdits, type Profile } from '../../src/protocol/legacy.ts';
 import { splice } from '../../src/wire/envelope.ts';
 import { readMessage } from '../../src/wire/jsonrpc.ts';
 
+const written = (value: unknown) => Buffer.from(JSON.stringify(value) ?? '');
+const readInitializeResult = (result: unknown) => legacy.readInitializeResult(result, written(result));
+const initializeResult = (profile: Profile, requested: unknown) => JSON.parse(legacy.initializeResult(profile, requested).toString());
 const VERSIONS = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'];
 
 test('a shared child is offered the newest legacy revision, and only capabilities that any client can stand for', () => {
@@ -17,7 +21,7 @@ test('a shared child is offered the newest legacy revision, and only capabilitie
 test('a child may answer initialize with any legacy revision, whatever else it says', () => {
   for (const protocolVersion of VERSIONS) {
     const result = { protocolVersion, capabilities: { tools: { listChanged: true }, tasks: {} }, serverInfo: { name: 's' }, vendor: [1] };
-    assert.deepEqual(readInitializeResult(result), { era: 'legacy', revision: protocolVersion, capabilities: result.capabilities, result });
+    assert.deepEqual(readInitializeResult(result), { era: 'legacy', revision: protocolVersion, capabilities: result.capabilities, raw: written(result) });
     for (const capabilities of [undefined, null, [], 'tools', 1, true]) {
       assert.deepEqual((readInitializeResult({ protocolVersion, capabilities }) as Profile).capabilities, {});
     }

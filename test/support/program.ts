@@ -8,6 +8,9 @@ import type { TestContext } from 'node:test';
 import type { ConfigInput } from '../../src/proxy.ts';
 import { group, repo, tempDir, until } from './files.ts';
 
+// A shutdown takes 10 s at most.
+const END_MS = 15_000;
+
 /** The compiled program. */
 export const entry = join(repo, 'build', 'src', 'index.js');
 
@@ -29,8 +32,8 @@ export interface Program {
   readonly starts: string;
   readonly stdout: string;
   readonly stderr: string;
-  /** Exit code and signal, once all that it wrote has come. */
-  readonly ended: Promise<readonly [code: number | null, signal: string | null]>;
+  /** Waits for its end: exit code and signal, once all that it wrote has come. */
+  ended(): Promise<readonly [code: number | null, signal: string | null]>;
   /** The origin that it says it listens on; fails when it ends before that. */
   origin(): Promise<string>;
   /** The ids of the processes that it has started so far, in order. */
@@ -38,7 +41,7 @@ export interface Program {
   /** Its log lines so far. */
   lines(): string[];
   /** Waits for a log line. */
-  logged(what: RegExp, from?: number): Promise<string>;
+  logged(what: RegExp): Promise<string>;
 }
 
 /** Starts it, on a free port unless `env` says otherwise, and ends it with all its children after the test. */
@@ -58,11 +61,11 @@ export function start(t: TestContext, options: StartOptions = {}): Program {
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text) => (stdout += text));
   child.stderr.setEncoding('utf8').on('data', (text) => (stderr += text));
-  let over = false;
-  const ended = new Promise<readonly [number | null, string | null]>((resolve) => {
+  let end: readonly [code: number | null, signal: string | null] | undefined;
+  const closed = new Promise<void>((resolve) => {
     child.on('close', (code, signal) => {
-      over = true;
-      resolve([code, signal]);
+      end = [code, signal];
+      resolve();
     });
   });
   child.on('error', (error) => (stderr += `${error}\n`)); // it could not be started; 'close' follows
@@ -71,7 +74,7 @@ export function start(t: TestContext, options: StartOptions = {}): Program {
     process: child,
     dir,
     starts,
-    ended,
+    ended: () => until(() => end, () => `the program ends; it said\n${stdout}${stderr}`, END_MS),
     get stdout() {
       return stdout;
     },
@@ -82,28 +85,25 @@ export function start(t: TestContext, options: StartOptions = {}): Program {
       until(
         () => {
           const origin = /^MCP proxy \S+ on (\S+)$/m.exec(stdout)?.[1];
-          if (origin === undefined && over) throw new Error('it has ended');
+          if (origin === undefined && end) throw new Error('it has ended');
           return origin;
         },
         () => `the program listens; it said\n${stdout}${stderr}`,
       ),
     children: () => (existsSync(starts) ? readFileSync(starts, 'utf8').trim().split('\n').filter(Boolean).map(Number) : []),
     lines: () => stderr.split('\n').slice(0, -1),
-    logged: (what, from = 0) =>
-      until(
-        () => program.lines().slice(from).find((line) => what.test(line)),
-        () => `a log line ${what} in\n${stderr}`,
-      ),
+    logged: (what) => until(() => program.lines().find((line) => what.test(line)), () => `a log line ${what} in\n${stderr}`),
   };
+  // Each child leads a group of its own, and so does the program.
+  const killAll = (): void => [child.pid ?? NaN, ...program.children()].flatMap(group).forEach(kill);
   t.after(async () => {
-    if (!over) {
+    if (end === undefined) {
       child.kill('SIGTERM');
-      const late = setTimeout(() => child.kill('SIGKILL'), 9_000);
-      await ended;
+      const late = setTimeout(killAll, END_MS);
+      await closed;
       clearTimeout(late);
     }
-    // What a failure left: each child leads a group of its own.
-    for (const pgid of [child.pid ?? NaN, ...program.children()]) group(pgid).forEach(kill);
+    killAll(); // what a failure left
   });
   return program;
 }

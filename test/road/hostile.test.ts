@@ -1,0 +1,137 @@
+// Servers and clients that mean ill, or know no better: whatever they say, the proxy goes on, and so does everybody else.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fixture, until } from '../support/files.ts';
+import { connect, post, type Reply } from '../support/http.ts';
+import { node, startProxy } from '../support/proxy.ts';
+
+const DEEP = `${'['.repeat(100_000)}${']'.repeat(100_000)}`; // `JSON.parse` takes it, `JSON.stringify` does not
+
+/** A server of which only the text of some answers is its own; `$ID` and `$DEEP` become what they say. */
+function server(answers: Readonly<Record<string, string | readonly string[]>>) {
+  const script = `
+    import { serve, write } from ${JSON.stringify(`file://${fixture('stdio.mjs')}`)};
+    const deep = '['.repeat(100_000) + ']'.repeat(100_000);
+    const say = (lines) => ({ id }) => {
+      for (const line of [lines].flat()) write(line.replaceAll('$ID', () => JSON.stringify(id)).replaceAll('$DEEP', () => deep) + '\\n');
+    };
+    serve(Object.fromEntries(Object.entries(JSON.parse(process.argv[1])).map(([method, lines]) => [method, say(lines)])));`;
+  return { command: process.execPath, args: ['--input-type=module', '-e', script, JSON.stringify(answers)], maxRestarts: 0 };
+}
+
+const result = (text: string): string => `{"jsonrpc":"2.0","id":$ID,"result":${text}}`;
+const error = (text: string): string => `{"jsonrpc":"2.0","id":$ID,"error":${text}}`;
+const welcome = (more: string): string => result(`{"protocolVersion":"2025-11-25","serverInfo":{"name":"x","version":"1"},${more}}`);
+
+test('a handshake that is answered with anything else has failed, and nobody else notices', async (t) => {
+  const answers = {
+    deepError: error('{"code":-1,"message":$DEEP}'),
+    deepCode: error('{"code":$DEEP,"message":"m","data":$DEEP}'),
+    noPrimitive: error('{"code":{"toString":1},"message":{"toString":null,"valueOf":0}}'),
+    errorNull: error('null'),
+    errorText: error('"no"'),
+    deepResult: result('$DEEP'),
+    versionObject: result('{"protocolVersion":{"toString":1},"capabilities":{}}'),
+    versionDeep: result('{"protocolVersion":$DEEP,"capabilities":{}}'),
+  };
+  const servers = Object.fromEntries(Object.entries(answers).map(([name, line]) => [name, server({ initialize: line })]));
+  const proxy = await startProxy(t, { ...servers, x: node('server.mjs') }, { limits: { startConcurrency: 10 } });
+  for (const name of Object.keys(answers)) assert.equal(typeof (await proxy.becomes(name, 'error')).error, 'string', name);
+  assert.deepEqual(await proxy.tool('x', 'echo', { a: 1 }), { a: 1 });
+});
+
+for (const [what, more] of [
+  ['capabilities of another type', '"capabilities":"all"'],
+  ['no capabilities', '"instructions":7'],
+  ['capabilities with names from the depths of JavaScript', '"capabilities":{"__proto__":{"logging":{}},"constructor":1,"tools":null}'],
+  ['capabilities of a hundred thousand levels', '"capabilities":{"tools":{"x":$DEEP}}'],
+  ['a hundred thousand levels elsewhere', '"capabilities":{},"_meta":{"x":$DEEP}'],
+] as const) {
+  test(`a server that introduces itself with ${what} can be used, and initialize has an answer`, async (t) => {
+    const proxy = await startProxy(t, { x: server({ initialize: welcome(more) }) });
+    const early = proxy.call('x', 'initialize', { protocolVersion: '2025-11-25' }); // while it starts
+    assert.equal((await proxy.call('x', 'tools/call', { name: 'poke' })).json().result.structuredContent.ok, true);
+    for (const reply of [await early, await proxy.call('x', 'initialize', { protocolVersion: '2025-11-25' })]) {
+      assert.equal(reply.status, 200);
+      assert.match(reply.text, /^\{"jsonrpc":"2\.0","id":1,"(result|error)":/);
+    }
+  });
+}
+
+test('a call can be answered with anything that has its id', async (t) => {
+  for (const text of [result('$DEEP'), result('null'), error('$DEEP'), error('null'), result(`"${'x'.repeat(20_000)}"`), result('{"__proto__":{},"id":7}')]) {
+    const proxy = await startProxy(t, { x: server({ 'tools/call': text }) });
+    const reply = await proxy.call('x', 'tools/call', { name: 'poke' }, { id: 'mine' });
+    assert.deepEqual([reply.status, reply.text], [200, text.replace('$ID', '"mine"').replace('$DEEP', DEEP)]);
+    await proxy.close();
+  }
+});
+
+for (const [method, params] of [
+  ['resources/subscribe', { uri: 'a' }],
+  ['resources/unsubscribe', { uri: 'a' }],
+  ['logging/setLevel', { level: 'debug' }],
+] as const) {
+  test(`${method}, which the proxy handles itself, can be answered with anything, too`, async (t) => {
+    for (const text of [result('$DEEP'), error('{"code":1,"message":"m","data":$DEEP}'), error('$DEEP'), error('null'), result('7'), 'nonsense']) {
+      const proxy = await startProxy(t, { x: server({ 'resources/subscribe': result('{}'), [method]: text }) }, { limits: { requestTimeoutMs: 300 } });
+      await proxy.call('x', 'resources/subscribe', params);
+      const reply = await proxy.call('x', method, params, { id: 'mine' });
+      assert.equal(reply.status, 200);
+      assert.match(reply.text, /^\{"jsonrpc":"2\.0","id":"mine","(result|error)":/);
+      assert.deepEqual((await proxy.call('x', 'tools/call', { name: 'poke' })).json().result.structuredContent, { ok: true });
+      await proxy.close();
+    }
+  });
+}
+
+test('notifications and requests of a server can have anything in them', async (t) => {
+  const lines = [
+    '{"jsonrpc":"2.0","method":"notifications/message"}', '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":$DEEP,"data":$DEEP}}',
+    '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":{"toString":1}}}', '{"jsonrpc":"2.0","method":"notifications/progress"}',
+    '{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":$DEEP}}', '{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":{"toString":1}}}',
+    '{"jsonrpc":"2.0","method":"__proto__","params":{"__proto__":1}}', '{"jsonrpc":"2.0","method":"constructor"}', '{"jsonrpc":"2.0","method":""}',
+    '{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":$DEEP}}', '{"jsonrpc":"2.0","id":"q","method":"sampling/createMessage","params":{"x":$DEEP}}',
+    '{"jsonrpc":"2.0","id":"\\ud800","method":"__proto__"}', '{"jsonrpc":"2.0","id":1e300,"method":"ping"}', '{"jsonrpc":"2.0","id":null,"method":"ping"}', '{"jsonrpc":"2.0","id":$DEEP,"method":"ping"}',
+    `[${'{"jsonrpc":"2.0","method":"a"},'.repeat(500)}1]`, '[[[{"jsonrpc":"2.0","method":"a"}]]]', '$DEEP',
+  ]; // prettier-ignore
+  const proxy = await startProxy(t, { x: server({ 'tools/call': [...lines, result('{"ok":true}')] }) });
+  const stream = await proxy.listen('x');
+  assert.deepEqual((await proxy.call('x', 'tools/call', { name: 'poke' }, { progressToken: 'p' })).json().result, { ok: true });
+  assert.deepEqual((await proxy.call('x', 'tools/call', { name: 'poke' }, { headers: { Accept: 'text/event-stream' } })).status, 200);
+  await stream.event('message');
+});
+
+test('requests can have anything in them that is JSON', async (t) => {
+  const proxy = await startProxy(t, { x: node('server.mjs') });
+  const send = (method: string, params: string): Promise<Reply> => post(proxy.url('/x/mcp'), `{"jsonrpc":"2.0","id":1,"method":${JSON.stringify(method)},"params":${params}}`);
+  for (const [method, params] of [
+    ['initialize', `{"protocolVersion":${DEEP}}`], ['initialize', '{"protocolVersion":{"toString":1}}'], ['logging/setLevel', `{"level":${DEEP}}`], ['logging/setLevel', '{"level":"constructor"}'],
+    ['resources/subscribe', `{"uri":${DEEP}}`], ['resources/subscribe', '{"uri":"\\ud800"}'], ['tools/list', `{"_meta":${DEEP}}`], ['tools/list', '{"_meta":{"progressToken":{"toString":1}}}'],
+    ['__proto__', '{}'], ['constructor', '{"__proto__":{"constructor":1}}'], ['toString', `{"_meta":{"progressToken":${DEEP},"io.modelcontextprotocol/clientInfo":${DEEP},"k":1}}`], ['', '{}'],
+  ] as const) {
+    const reply = await send(method, params);
+    assert.equal(reply.status, 200, method);
+    assert.ok(reply.text.startsWith('{"jsonrpc":"2.0","id":1,'), reply.text.slice(0, 200));
+  }
+  assert.deepEqual(await proxy.tool('x', 'echo', { a: 1 }), { a: 1 });
+});
+
+test('clients that leave in the middle of a head, a body or an answer take nothing with them', async (t) => {
+  const proxy = await startProxy(t, { x: node('server.mjs') });
+  await proxy.becomes('x', 'running');
+  const head = 'POST /x/mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300\r\n\r\n';
+  const big = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"big","arguments":{"bytes":5000000}}}';
+  for (const bytes of ['', 'POST /x', head.slice(0, -2), head, `${head}{"jsonrpc"`, `${head}${big.padEnd(300, ' ')}`, '\0\r\n\r\n', 'GET / HTTP/9.9\r\n\r\n', '\x16\x03\x01\x02\x00']) {
+    for (const leave of ['close', 'abort', 'end'] as const) {
+      const connection = await connect(proxy.port);
+      t.after(() => connection.abort());
+      connection.write(bytes);
+      if (bytes.includes('"big"')) await connection.until((text) => text.length > 100);
+      connection[leave]();
+    }
+  }
+  assert.deepEqual(await proxy.tool('x', 'echo', { a: 1 }), { a: 1 });
+  await until(async () => (await proxy.status())['x'].pendingRequests === 0, 'nothing in flight');
+});
