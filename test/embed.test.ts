@@ -127,15 +127,16 @@ test('it reads no environment: children inherit `env` and nothing else, and no s
     Object.assign(process.env, before);
   });
   const dir = tempDir(t);
-  const dump = `require('node:fs').writeFileSync(${JSON.stringify(join(dir, 'seen'))}, JSON.stringify(process.env)); setInterval(() => {}, 1000)`;
+  const dump = `require('node:fs').writeFileSync(${JSON.stringify(join(dir, 'seen'))}, JSON.stringify(process.env))`;
   const { origin } = await embed(t, {
-    config: { mcpServers: { fs: { command: process.execPath, args: ['-e', dump], env: { ENTRY: 'c', BOTH: 'entry', NUMBER: 1, FLAG: true } } } },
+    config: { mcpServers: { fs: { command: process.execPath, args: ['-e', dump], env: { ENTRY: 'c', BOTH: 'entry', NUMBER: 1, FLAG: true }, autoRestart: false } } },
     env: { GIVEN: 'a', BOTH: 'given', MISSING: undefined },
   });
   const seen = await until(() => JSON.parse(readFileSync(join(dir, 'seen'), 'utf8')) as object, 'the child has run');
-  const { STARTS: _, __CF_USER_TEXT_ENCODING: __, ...rest } = seen as Record<string, string>; // macOS adds the second to every process
+  // Node hands on where coverage goes, and macOS adds a variable of its own to every process.
+  const { STARTS: _, NODE_V8_COVERAGE: __, __CF_USER_TEXT_ENCODING: ___, ...rest } = seen as Record<string, string>;
   assert.deepEqual(rest, { GIVEN: 'a', BOTH: 'entry', ENTRY: 'c', NUMBER: '1', FLAG: 'true' });
-  assert.equal((await call(origin, 'fs', 'ping')).status, 200);
+  assert.equal((await post(`${origin}/fs/mcp`, '{"jsonrpc":"2.0","method":"notifications/x"}')).status, 204);
   assert.equal((await request(`${origin}/health`, { headers: { Host: 'app.example.com' } })).status, 403);
 });
 
@@ -164,6 +165,8 @@ const LIVES: [what: string, options: string, life: string, printed: string][] = 
   ['after following a file that is missing', `{ env: {}, configPath: './none/none.json' }`, 'await proxy.open(); proxy.start(); await proxy.close(); console.log("closed");', 'closed\n'],
   ['when it was closed at once', '{ env: {}, config: { mcpServers: { fs, deaf, dies } } }', 'await proxy.close(); console.log("closed");', 'closed\n'],
   ['when it was never started', '{ env: {} }', 'await proxy.close(); console.log("closed");', 'closed\n'],
+  ['when it was closed while it was being opened', `{ env: {}, configPath: './servers.json' }`, 'const opened = proxy.open(); await proxy.close(); await opened; proxy.start(); console.log("closed");', 'closed\n'],
+  ['when it was reloaded after it was closed', '{ env: {}, config: { mcpServers: {} } }', 'await proxy.close(); await proxy.reload({ mcpServers: { fs } }); console.log("closed");', 'closed\n'],
   ['when it was never started nor closed', '{ env: {} }', 'console.log("closed");', 'closed\n'],
 ];
 for (const [what, options, life, printed] of LIVES) {
@@ -244,7 +247,7 @@ test('with configPath the file is read by open, followed after start, and writte
 test('without configPath nothing is written, and POST /api/config changes what runs', async (t) => {
   const { proxy, origin } = await embed(t, { config: { mcpServers: {} }, auth: { host: '127.0.0.1' } });
   assert.equal((await post(`${origin}/api/config`, { mcpServers: { b: { ...server(), disabled: true } } })).status, 200);
-  assert.deepEqual(Object.keys((await request(`${origin}/api/servers`, { headers: { Accept: 'application/json' } })).json()), ['b']);
+  assert.deepEqual(Object.keys(await state(origin)), ['b']);
   assert.deepEqual(proxy.servers(), []);
 });
 
@@ -293,6 +296,7 @@ test('a token that is too short to be one is refused', () => {
 
 test('limits changes single bounds, and the others stay', async (t) => {
   const { origin } = await embed(t, { config: { mcpServers: { fs: server(), slow: server('hangs-in-handshake.mjs') } }, limits: { maxBodyBytes: 200, startWaitMs: 50 } });
+  await until(async () => (await state(origin))['fs']!.status === 'running', 'fs runs: nobody waits for it long');
   assert.equal((await call(origin, 'fs', 'ping', { pad: 'x'.repeat(200) })).status, 413);
   const late = await call(origin, 'slow', 'tools/list');
   assert.deepEqual([late.status, late.json().error.data.reason, late.headers['retry-after']], [503, 'starting', '5']);
@@ -321,7 +325,7 @@ test('log takes entries at its level and below it none, ready to be formatted; w
 test('time comes from the clock of `world`, if there is one', async (t) => {
   const clock = fakeClock(Date.UTC(2030, 0, 1, 12, 30));
   const { origin } = await embed(t, { config: { mcpServers: { off: { ...server(), disabled: true } } }, world: { clock } });
-  assert.deepEqual((await request(`${origin}/api/servers`, { headers: { Accept: 'application/json' } })).json(), {
+  assert.deepEqual(await state(origin), {
     off: { status: 'stopped', lastUsed: '2030-01-01T12:30:00.000Z', pendingRequests: 0 },
   });
 });
@@ -333,11 +337,12 @@ test('close ends what is open, refuses what comes later, and may be called again
   await all(origin, 'running');
   const streams = await Promise.all(['/fs/sse', '/api/servers'].map((path) => openSse(origin + path)));
   const answer = call(origin, 'fs', 'tools/call', { name: 'sleep', arguments: { ms: 300 } });
-  await until(async () => (await request(`${origin}/api/servers`, { headers: { Accept: 'application/json' } })).json().fs.pendingRequests === 1, 'a call in flight');
+  await until(async () => (await state(origin))['fs']!.pendingRequests === 1, 'a call in flight');
 
   const closed = proxy.close();
-  const refused = await call(origin, 'fs', 'tools/list');
-  assert.deepEqual([refused.status, refused.json().error.data.reason], [503, 'shutdown']);
+  for (const reply of [await call(origin, 'fs', 'tools/list'), await request(`${origin}/health`), await request(`${origin}/api/servers`)]) {
+    assert.deepEqual([reply.status, reply.json().error.data.reason], [503, 'shutdown']);
+  }
   await Promise.all([closed, proxy.close()]);
   await proxy.close();
   assert.equal((await answer).status, 200);
@@ -349,16 +354,6 @@ test('close ends what is open, refuses what comes later, and may be called again
   assert.equal((await call(origin, 'fs', 'tools/list')).status, 503);
   assert.equal((await request(`${origin}/elsewhere`)).text, 'the app');
   proxy.kill();
-});
-
-test('after close a reload starts nothing', async (t) => {
-  const { proxy, starts } = await embed(t, { config: { mcpServers: {} } });
-  await proxy.close();
-  await proxy.reload({ mcpServers: { fs: server() } }).catch(() => {});
-  proxy.start();
-  await new Promise(setImmediate);
-  await proxy.close();
-  assert.deepEqual(starts(), []);
 });
 
 test('kill ends every process group at once, whatever it ignores', posix, async (t) => {
@@ -429,10 +424,14 @@ async function variable(origin: string, name: string, headers: Record<string, st
   return (await call(origin, 'fs', 'tools/call', { name: 'env', arguments: { name } }, headers)).json().result.structuredContent.value;
 }
 
+/** What `GET /api/servers` says. */
+async function state(origin: string): Promise<Record<string, { status: string; pendingRequests: number }>> {
+  return (await request(`${origin}/api/servers`, { headers: { Accept: 'application/json' } })).json();
+}
+
 /** Waits until every server has this status. */
 async function all(origin: string, status: string): Promise<void> {
   await until(async () => {
-    const servers = (await request(`${origin}/api/servers`, { headers: { Accept: 'application/json' } })).json() as Record<string, { status: string }>;
-    return Object.values(servers).every((one) => one.status === status);
+    return Object.values(await state(origin)).every((one) => one.status === status);
   }, `every server is ${status}`);
 }

@@ -11,34 +11,35 @@ const RANKS = [['base'], ['wire'], ['protocol', 'config', 'http'], ['child'], ['
 
 interface Home {
   readonly what: string;
-  /** Looked for in the code without what stands in strings; with `inStrings`, there too. */
-  readonly word?: RegExp;
-  readonly inStrings?: boolean;
+  /** Names of the language or of node, as they stand in code: `name` and `...name`, not `.name`. */
+  readonly names?: readonly string[];
+  /** What else it is known by, in code, with strings but without comments. */
+  readonly pattern?: RegExp;
   readonly modules?: readonly string[];
   /** Where it may stand; everywhere else it would be a second home. */
   readonly homes: readonly string[];
 }
 
 const HOMES: readonly Home[] = [
-  { what: 'a version of MCP', word: /20\d\d-\d\d-\d\d/, inStrings: true, homes: ['protocol/revisions.ts'] },
+  { what: 'a version of MCP', pattern: /20\d\d-\d\d-\d\d/, homes: ['protocol/revisions.ts'] },
   {
     what: 'a timer',
-    word: /(?<![.#\w])(set|clear)(Timeout|Interval|Immediate)\b/,
+    names: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'setImmediate', 'clearImmediate'],
     modules: ['node:timers', 'node:timers/promises'],
     homes: ['base/clock.ts'],
   },
-  { what: 'the time', word: /(?<![.#\w])(Date|performance)\b/, modules: ['node:perf_hooks'], homes: ['base/clock.ts'] },
-  { what: 'the console', word: /(?<![.#\w])console\b/, modules: ['node:console'], homes: ['index.ts'] },
-  { what: 'the process that it runs in', word: /(?<![.#\w])process\b/, modules: ['node:process'], homes: ['index.ts', 'child/process.ts', 'config/file.ts'] },
+  { what: 'the time', names: ['Date', 'performance'], modules: ['node:perf_hooks'], homes: ['base/clock.ts'] },
+  { what: 'the console', names: ['console'], modules: ['node:console'], homes: ['index.ts'] },
+  { what: 'the process that it runs in', names: ['process'], modules: ['node:process'], homes: ['index.ts', 'child/process.ts', 'config/file.ts'] },
   {
     what: 'more of that process than kill, platform, execPath and pid',
-    word: /(?<![.#\w]|import )process\b(?!\.(kill|platform|execPath|pid)\b)/,
+    names: ['process(?<!import process)(?!\\.(kill|platform|execPath|pid)\\b)'],
     homes: ['index.ts'],
   },
-  { what: 'the global object', word: /(?<![.#\w])global(This)?\b/, homes: [] },
+  { what: 'the global object', names: ['global', 'globalThis'], homes: [] },
   { what: 'spawning', modules: ['node:child_process', 'node:cluster', 'node:worker_threads'], homes: ['child/process.ts'] },
-  { what: 'a way to spawn other than spawn', word: /(?<![.#\w])(exec|execFile|execSync|execFileSync|spawnSync|fork)\b/, homes: [] },
-  { what: 'a shell', word: /(?<![.#\w])shell\b/, homes: [] },
+  { what: 'a way to spawn other than spawn', names: ['exec', 'execFile', 'execSync', 'execFileSync', 'spawnSync', 'fork'], homes: [] },
+  { what: 'a shell', names: ['shell'], homes: [] },
 ];
 
 interface Source {
@@ -93,15 +94,15 @@ test('no file imports itself by a detour', () => {
   assert.deepEqual(cycles, []);
 });
 
-for (const { what, word, inStrings = false, modules = [], homes } of HOMES) {
+for (const { what, names = [], pattern, modules = [], homes } of HOMES) {
   test(`${what} stands ${homes.length === 0 ? 'nowhere' : `only in ${homes.join(', ')}`}`, () => {
+    const name = names.length === 0 ? undefined : new RegExp(`(?<![#\\w$]|(?<!\\.\\.)\\.)(${names.join('|')})\\b`);
     const wrong = sources
       .filter(({ path }) => !homes.includes(path))
       .flatMap(({ path, code, bare, imports }) => {
-        const shown = code.split('\n');
-        const lines = inStrings ? shown : bare.split('\n');
-        const words = lines.flatMap((line, k) => (word?.test(line) ? [`${path}:${k + 1}: ${shown[k]?.trim()}`] : []));
-        return [...words, ...imports.filter((name) => modules.includes(name)).map((name) => `${path} imports ${name}`)];
+        const inCode = bare.split('\n');
+        const lines = code.split('\n').flatMap((line, k) => (pattern?.test(line) || name?.test(inCode[k]!) ? [`${path}:${k + 1}: ${line.trim()}`] : []));
+        return [...lines, ...imports.filter((module) => modules.includes(module)).map((module) => `${path} imports ${module}`)];
       });
     assert.deepEqual(wrong, []);
   });
