@@ -162,6 +162,7 @@ export function createProxy(options: ProxyOptions): McpProxy {
   }
 
   function start(): void {
+    if (closing !== undefined) return;
     fleet.start();
     store.watch();
   }
