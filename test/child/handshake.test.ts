@@ -92,6 +92,13 @@ for (const [what, message, why] of failures) {
   });
 }
 
+test('an error that is nested without end is a failure like any other', () => {
+  const deep = '['.repeat(50_000) + ']'.repeat(50_000);
+  const { log, says } = handshake();
+  assert.equal(says(`{"jsonrpc":"2.0","id":1,"error":{"code":${deep},"message":${deep}}}`), true);
+  assert.match((log[1] as { why: string }).why, /^refused initialize/);
+});
+
 test('whatever else a child says before its answer is no part of the handshake, and nothing is done about it', () => {
   const others: (object | string)[] = [
     { jsonrpc: '2.0', id: 1, method: 'ping' },

@@ -370,8 +370,9 @@ test('60 s after a server has given up a request starts one more attempt, not a 
   assert.deepEqual(step(gone(10), { type: 'start', now: 60_010 }, POLICY), [{ ...waiting, restarts: 3, halfOpen: true }, ['queue']]);
 });
 
-for (const policy of [POLICY, { ...POLICY, autoRestart: false }]) {
-  test(`the attempt after giving up is one attempt: its failure is an error again, from then on (autoRestart ${policy.autoRestart})`, () => {
+for (const over of [{}, { autoRestart: false }, { maxRestarts: 9 }]) {
+  test(`the attempt after giving up is one attempt: its failure is an error again, from then on, with ${JSON.stringify(over)} by now`, () => {
+    const policy = { ...POLICY, ...over };
     const half = after({ is: 'error', restarts: 3, at: -60_000 }, ['start', 'turn', 'failed', 'gone'], policy, 500);
     assert.deepEqual(half, { is: 'error', restarts: 3, at: 500 });
   });

@@ -485,7 +485,13 @@ test('where no descriptor is left for its pipes a child is a death like any othe
 test('a child gets its environment and nothing beside it, its arguments as they stand, and a group of its own', posix, async (t) => {
   const args = ['$HOME', '*', 'a b', '"', "'", ';exit 1', '`id`', '', 'żółć 🦊', '--', '\\'];
   const env = { ONE: '1', TWO: 'żółć = $ONE', EMPTY: '' };
-  const it = script(t, 'console.log(JSON.stringify([process.argv.slice(1), process.env])); process.stdin.resume()', { args: ['--', ...args], env });
+  // The one variable that Node hands on of its own accord.
+  const { NODE_V8_COVERAGE: coverage } = process.env;
+  process.env['NODE_V8_COVERAGE'] ??= tempDir(t);
+  t.after(() => {
+    if (coverage === undefined) delete process.env['NODE_V8_COVERAGE'];
+  });
+  const it = script(t, 'console.log(JSON.stringify([process.argv.slice(1), process.env])); process.stdin.resume()', { args: ['--', ...args], env: { ...env } });
   await until(() => it.count('line'), 'what it got');
   const [gotArgs, gotEnv] = JSON.parse(it.lines[0]!);
   assert.deepEqual(gotArgs, args);

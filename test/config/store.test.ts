@@ -458,6 +458,22 @@ test('a file that is deleted keeps what runs, is warned of once, and is taken ov
   }
 });
 
+test('that the file is gone is said once, however often its directory changes', async (t) => {
+  const clock = fakeClock();
+  const it = stored(t, file(t, text('a')), {}, clock);
+  await it.store.open();
+  it.store.watch();
+  await until(() => clock.pending > 0, 'the first look');
+  await clock.run(LIMITS.configDebounceMs);
+  for (const change of [() => rmSync(it.path), () => writeFileSync(`${it.path}.1`, ''), () => writeFileSync(`${it.path}.2`, '')]) {
+    change();
+    await until(() => clock.pending === 2, 'the event');
+    await clock.run(LIMITS.configDebounceMs);
+    await it.store.reload(config('a')); // behind what the event set going
+    assert.equal(it.logged('config_missing').length, 1);
+  }
+});
+
 test('a file that is deleted and written again at once is taken over', async (t) => {
   const it = await following(t, file(t));
   rmSync(it.path);

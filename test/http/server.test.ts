@@ -59,21 +59,28 @@ test('an address that is not of this machine is an error of the system', async (
   await assert.rejects(listen({ host: '192.0.2.1', port: 0, limits: LIMITS, handle() {}, onDrop() {} }), { code: 'EADDRNOTAVAIL' });
 });
 
-test('after stopAccepting, new connections are refused and open ones go on, idle ones too', async (t) => {
+test('after stopAccepting, new connections are refused and open ones go on: used, idle and fresh ones', async (t) => {
   const server = await open(t);
-  const [waiting, idle] = [await connect(server.port), await connect(server.port)];
+  const [waiting, idle, fresh] = [await connect(server.port), await connect(server.port), await connect(server.port)];
+  idle.write(GET);
+  await until(() => server.handled.length === 1, 'a request');
+  json(server.handled[0].res, 200, OK);
+  await idle.until((text) => text.endsWith('}'));
   waiting.write(GET);
-  await until(() => server.handled.length === 1, 'the first request');
+  await until(() => server.handled.length === 2, 'a request that is not answered yet');
   server.stopAccepting();
   await assert.rejects(connect(server.port), { code: 'ECONNREFUSED' });
-  json(server.handled[0].res, 200, OK);
-  await waiting.until((text) => text.endsWith('}'));
-  idle.write(GET);
-  await until(() => server.handled.length === 2, 'the second request');
   json(server.handled[1].res, 200, OK);
-  await idle.until((text) => text.endsWith('}'));
+  await waiting.until((text) => text.endsWith('}'));
+  for (const [k, client] of [idle, fresh].entries()) {
+    const before = client.received.length;
+    client.write(GET);
+    await until(() => server.handled.length === 3 + k, 'a request on a connection that was open');
+    json(server.handled[2 + k].res, 200, OK);
+    await client.until((text) => text.length > before && text.endsWith('}'));
+  }
   await server.close(0);
-  for (const client of [waiting, idle]) {
+  for (const client of [waiting, idle, fresh]) {
     assert.notEqual(await client.ended, 'closed');
     client.close();
   }
@@ -95,24 +102,27 @@ test('close ends every connection, whatever it is doing, and can be called again
   for (const client of clients) client.close();
 });
 
-test('close leaves time to those who are still being sent to, and none to those who are idle', async (t) => {
-  const big = Buffer.alloc(8 * 1024 * 1024, '1');
-  const server = await open(t, {}, (req, res) => json(res, 200, req.url === '/big' ? big : OK));
-  const [idle, slow] = [await connect(server.port), await connect(server.port)];
-  idle.write(GET);
-  await idle.until((text) => text.endsWith('}'));
-  slow.socket.pause();
-  slow.write('GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
-  await until(() => server.handled[1]?.res.headersSent, 'the answer');
-  const closed = server.close(60_000);
-  assert.notEqual(await idle.ended, 'closed');
-  assert.equal(server.handled[1].closed, false);
-  slow.socket.resume();
-  assert.equal(await slow.ended, 'end');
-  await closed;
-  assert.ok(slow.received.subarray(-big.length).equals(big));
-  for (const client of [idle, slow]) client.close();
-});
+for (const connection of ['close', 'keep-alive']) {
+  test(`close leaves time to those who are still being sent to, and none to those who are idle (Connection: ${connection})`, async (t) => {
+    const big = Buffer.alloc(8 * 1024 * 1024, '1');
+    const server = await open(t, {}, (req, res) => json(res, 200, req.url === '/big' ? big : OK));
+    const [idle, slow] = [await connect(server.port), await connect(server.port)];
+    idle.write(GET);
+    await idle.until((text) => text.endsWith('}'));
+    slow.socket.pause();
+    slow.write(`GET /big HTTP/1.1\r\nHost: x\r\nConnection: ${connection}\r\n\r\n`);
+    await until(() => server.handled[1]?.res.headersSent, 'the answer');
+    let closed = false;
+    void server.close(60_000).then(() => (closed = true));
+    assert.notEqual(await idle.ended, 'closed');
+    assert.deepEqual([closed, server.handled[1].closed], [false, false]);
+    slow.socket.resume();
+    await until(() => closed, 'the end, long before the grace is over');
+    assert.equal(await slow.ended, 'end');
+    assert.ok(slow.received.subarray(-big.length).equals(big));
+    for (const client of [idle, slow]) client.close();
+  });
+}
 
 test('close ends those who do not come to an end in their time', async (t) => {
   const server = await open(t);

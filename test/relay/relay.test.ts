@@ -619,6 +619,60 @@ test('a request of the proxy itself to no child, or to one that does not read, f
   }
 });
 
+// ---- requests that the server listens in on
+
+for (const [what, happens, heard] of [
+  ['answered', (it) => it.answers(1, 'x'), '{"jsonrpc":"2.0","id":"c","result":"x"}'],
+  ['lost with the child', (it) => it.relay.down(fault()), 'child_exited'],
+  ['not answered in time', (it) => it.clock.advance(300_000), 'timeout'],
+  ['cut off by the end of a drain', (it) => (it.relay.drain(10, fault('reconfigured'), () => {}), it.clock.advance(10)), 'reconfigured'],
+  ['cancelled', (it, exchange) => it.relay.cancel(exchange, 'it left'), 'cancelled'],
+] as readonly (readonly [string, (it: TestRelay, exchange: FakeExchange) => void, string])[]) {
+  test(`what becomes of a request that is ${what} is heard once by who listens in, before the client hears of it`, () => {
+    const it = new TestRelay();
+    const exchange = call('c');
+    it.deal = () => (outcome) => {
+      exchange.log.push(`heard ${outcome instanceof Error ? outcome.reason : outcome}`);
+    };
+    it.dispatch(exchange);
+    happens(it, exchange);
+    it.answers(1, 'late');
+    it.relay.down(fault());
+    it.clock.advance(4_000_000);
+    assert.deepEqual(exchange.log, [`heard ${heard}`, ...(heard === 'cancelled' ? [] : [`settled ${heard}`])]);
+  });
+}
+
+test('a request to a child that does not read is heard as busy by who listens in', () => {
+  const it = new TestRelay();
+  const exchange = call();
+  it.deal = () => (outcome) => void exchange.log.push(`heard ${outcome instanceof Error && outcome.reason}`);
+  it.link.full = true;
+  it.dispatch(exchange);
+  assert.deepEqual(exchange.log, ['heard busy', 'settled busy']);
+});
+
+test('a request that shares the answer to another one is pending until it is taken back or its client leaves', () => {
+  const it = new TestRelay();
+  const [shares, leaves] = [call(1), call(2)];
+  for (const exchange of [shares, leaves]) it.relay.park(exchange);
+  assert.equal(it.relay.pending, 2);
+  it.relay.cancel(leaves, 'it left');
+  assert.deepEqual([it.relay.unpark(leaves), it.relay.unpark(shares), it.relay.unpark(shares)], [false, true, false]);
+  assert.equal(it.relay.pending, 0);
+  assert.deepEqual(it.link.lines, []);
+});
+
+test('a request that is forwarded for the sake of others is a call like any other', () => {
+  const it = new TestRelay();
+  const exchange = call('c');
+  const heard: unknown[] = [];
+  it.relay.forward(exchange, exchange.request, (outcome) => heard.push(String(outcome)));
+  assert.equal(it.relay.pending, 1);
+  it.answers(1, 'x');
+  assert.deepEqual([heard, exchange.answers], [['{"jsonrpc":"2.0","id":"c","result":"x"}'], heard]);
+});
+
 // ---- the child is lost
 
 test('a child that is lost costs every call in flight one answer, and nothing of it is written to the next', () => {

@@ -503,7 +503,7 @@ test('a call in flight and an open stream keep a server, however long, and the t
   await it.clock.run(10_500);
   const reader = it.listen();
   await settled(it.call('release', { key: 'k' }));
-  await settled(held);
+  assert.deepEqual((await settled(held)).result.content, [{ type: 'text', text: 'done' }]);
   await it.clock.run(10_000);
   assert.equal(it.statuses().at(-1), 'running');
   it.server.unlisten(reader);

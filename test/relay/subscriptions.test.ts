@@ -344,6 +344,125 @@ test('unsubscribing asks the child once for what is held, and is done at once fo
   assert.deepEqual(it.asked(), ['resources/subscribe a']);
 });
 
+test('when the first of those who share an answer leaves, the child is told, and the next of them asks again', () => {
+  const it = subscribed();
+  const [first, second, third] = [it.subscribe('a', 1), it.subscribe('a', 2), it.subscribe('a', 3)];
+  assert.equal(it.test.relay.pending, 3);
+  it.test.relay.cancel(first, 'it left');
+  assert.deepEqual(it.link.messages.map(({ id, method, params }) => [id, method, params.requestId]), [
+    [1, 'resources/subscribe', undefined],
+    [undefined, 'notifications/cancelled', 1],
+    [2, 'resources/subscribe', undefined],
+  ]);
+  it.test.answers(1, { late: true });
+  assert.deepEqual([second.outcome, third.outcome, it.test.relay.pending], [undefined, undefined, 2]);
+  it.test.answers(2, {});
+  assert.deepEqual([first.answers, second.outcome, third.outcome], [[], ok(2), ok(3)]);
+  assert.equal(it.test.relay.pending, 0);
+  it.asked();
+  assert.deepEqual(it.subscribe('a', 4).outcome, ok(4));
+  assert.deepEqual(it.asked(), []);
+});
+
+test('one who leaves while it shares an answer does not get it, and the child hears nothing of that', () => {
+  const it = subscribed();
+  const [first, left, third] = [it.subscribe('a', 1), it.subscribe('a', 2), it.subscribe('a', 3)];
+  it.test.relay.cancel(left, 'it left');
+  it.test.answers(1, {});
+  assert.equal(it.link.lines.length, 1);
+  assert.deepEqual([first.outcome, left.answers, third.outcome], [ok(1), [], ok(3)]);
+});
+
+test('when all who share an answer have left, the next one asks anew', () => {
+  const it = subscribed();
+  const [first, second, third] = [it.subscribe('a', 1), it.subscribe('a', 2), it.subscribe('a', 3)];
+  it.test.relay.cancel(second, 'it left');
+  assert.equal(it.link.lines.length, 1);
+  it.test.relay.cancel(first, 'it left');
+  it.test.relay.cancel(third, 'it left');
+  assert.equal(it.test.relay.pending, 0);
+  it.asked();
+  const fourth = it.subscribe('a', 4);
+  assert.deepEqual(it.asked(), ['resources/subscribe a']);
+  it.test.answers(3, {});
+  assert.deepEqual([first, second, third].flatMap(({ answers }) => answers), []);
+  assert.deepEqual(fourth.outcome, ok(4));
+});
+
+test('those who share an answer share the reason why there is none: a busy child, a drain that is over', () => {
+  const busy = subscribed();
+  const [first, ...rest] = [busy.subscribe('a', 1), busy.subscribe('a', 2), busy.subscribe('a', 3)];
+  busy.link.full = true;
+  busy.test.relay.cancel(first!, 'it left');
+  assert.deepEqual(rest.map(({ outcome }) => outcome), ['busy', 'busy']);
+
+  const it = subscribed();
+  const sharing = [it.subscribe('a', 1), it.subscribe('a', 2)];
+  let done = 0;
+  it.test.relay.drain(10_000, fault('reconfigured'), () => done++);
+  it.test.clock.advance(9_999);
+  assert.deepEqual([done, sharing.flatMap(({ answers }) => answers)], [0, []]);
+  it.test.clock.advance(1);
+  assert.deepEqual([done, sharing.map(({ outcome }) => outcome)], [1, ['reconfigured', 'reconfigured']]);
+  assert.equal(it.test.relay.pending, 0);
+});
+
+test('a drain is over when those who share an answer have it', () => {
+  const it = subscribed();
+  const sharing = [it.subscribe('a', 1), it.subscribe('a', 2)];
+  let done = 0;
+  it.test.relay.drain(10_000, fault('reconfigured'), () => done++);
+  it.test.answers(1, {});
+  assert.deepEqual([done, sharing.map(({ outcome }) => outcome)], [1, [ok(1), ok(2)]]);
+});
+
+test('in every order of up to five events each who asks for a resource is settled once, and what is taken for held the child does watch', () => {
+  const OPS = ['subscribe', 'unsubscribe', 'leave', 'answer', 'refuse', 'restart'] as const;
+  const orders = (length: number): (typeof OPS)[number][][] => (length === 0 ? [[]] : orders(length - 1).flatMap((ops) => OPS.map((op) => [...ops, op])));
+  for (const ops of orders(5)) {
+    const it = subscribed({ readers: 0 });
+    const open: FakeExchange[] = [];
+    const left: FakeExchange[] = [];
+    const everybody: FakeExchange[] = [];
+    let watches = false; // what the child does
+    let answered = 0; // of the lines that it was sent
+    /** The child takes the next line, and does what it says unless it refuses. */
+    const takes = (refuses: boolean): boolean => {
+      const line = it.link.lines[answered];
+      if (line === undefined) return false;
+      answered++;
+      const { id, method } = JSON.parse(line);
+      if (id === undefined) return true;
+      if (!refuses) watches = method === 'resources/subscribe';
+      it.test.says({ jsonrpc: '2.0', id, ...(refuses ? { error: { code: 1, message: 'no' } } : { result: {} }) });
+      return true;
+    };
+    for (const op of ops) {
+      if (op === 'subscribe' || op === 'unsubscribe') {
+        const exchange = it[op]('a', everybody.length);
+        everybody.push(exchange);
+        open.push(exchange);
+      } else if (op === 'leave') {
+        const exchange = open.find(({ answers }) => answers.length === 0);
+        if (exchange === undefined) continue;
+        left.push(exchange);
+        it.test.relay.cancel(exchange, 'it left');
+      } else if (op === 'restart') {
+        it.test.relay.down(fault());
+        watches = false;
+        answered = 0;
+        it.test.connect(() => it.subscriptions.restore(profile(), profile(), false));
+      } else takes(op === 'refuse');
+      open.splice(0, open.length, ...open.filter((exchange) => exchange.answers.length === 0 && !left.includes(exchange)));
+      assert.equal(it.test.relay.pending, open.length, ops.join(', '));
+    }
+    while (takes(false));
+    for (const exchange of everybody) assert.equal(exchange.answers.length, left.includes(exchange) ? 0 : 1, ops.join(', '));
+    const probe = it.subscribe('a', 'probe');
+    if (probe.answers.length > 0) assert.equal(watches, true, `${ops.join(', ')}: taken for held`);
+  }
+});
+
 test('what a child answers to an unsubscribe is passed on, and an error too', () => {
   for (const [answer, expected] of [
     [{ result: { x: 1 } }, { jsonrpc: '2.0', id: 'u', result: { x: 1 } }],
