@@ -28,6 +28,7 @@ const proxy = createProxy({
   secrets: settings.secrets,
   limits: settings.limits,
   log: sink,
+  sseEndpoint: settings.sseEndpoint,
   auth: { ...settings, token: settings.authToken },
 });
 for (const event of ['uncaughtException', 'unhandledRejection'] as const) {

@@ -29,7 +29,7 @@ import { Guard } from './http/guard.ts';
 import { fault } from './http/reply.ts';
 import { match, route, type Match } from './http/router.ts';
 import { Fleet } from './relay/fleet.ts';
-import { SimpleTransport } from './transports/simple.ts';
+import { Door } from './transports/door.ts';
 
 export type { Clock, Timer } from './base/clock.ts';
 export type { Level, LogEntry, LogSink } from './base/log.ts';
@@ -66,6 +66,8 @@ export interface ProxyOptions {
     /** The address that the server is bound to. Only with a loopback one is the configuration open without a token. */
     readonly host?: string;
   };
+  /** What GET /:server/sse announces as its endpoint: what `Accept` asks for (`auto`), a JSON object, or a URI. */
+  readonly sseEndpoint?: 'auto' | 'json' | 'uri';
   /** Path in front of every route: `/mcp` or nothing. */
   readonly basePath?: string;
   /** Time and chance, for tests. */
@@ -119,7 +121,7 @@ export function createProxy(options: ProxyOptions): McpProxy {
     publicUrl: auth.publicUrl,
   });
   const admin = new Admin({ guard, fleet, store, status, world });
-  const simple = new SimpleTransport(fleet, world, auth.publicUrl?.origin, basePath);
+  const door = new Door(fleet, world, { origin: auth.publicUrl?.origin, basePath, sseEndpoint: options.sseEndpoint ?? 'auto' });
 
   const routes = [
     route('GET', '/health', (_, res) => admin.health(res)),
@@ -127,9 +129,11 @@ export function createProxy(options: ProxyOptions): McpProxy {
     route('GET', '/api/servers', (req, res) => admin.servers(req, res)),
     route('POST', '/api/config', (req, res) => admin.configure(req, res)),
     route('POST', '/api/servers/:server/restart', (req, res, { server }) => admin.restart(server, req, res)),
-    route('POST', '/:server/mcp', (req, res, { server }) => simple.post(server, req, res)),
-    route('POST', '/:server/message', (req, res, { server }) => simple.post(server, req, res)),
-    route('GET', '/:server/sse', (req, res, { server }) => simple.stream(server, req, res)),
+    route('POST', '/:server/mcp', (req, res, { server }) => door.mcp(server, req, res)),
+    route('GET', '/:server/mcp', (req, res, { server }) => door.streamable.stream(server, req, res)),
+    route('DELETE', '/:server/mcp', (req, res, { server }) => door.streamable.delete(server, req, res)),
+    route('POST', '/:server/message', (req, res, { server }) => door.message(server, req, res)),
+    route('GET', '/:server/sse', (req, res, { server }) => door.sse(server, req, res)),
   ];
 
   let closing: Promise<void> | undefined;

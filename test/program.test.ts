@@ -197,6 +197,11 @@ const WRONG_SETTINGS: [name: string, value: string, expected: string][] = [
   ['MAX_BODY_BYTES', '10MB', `an integer from 1 to ${MAX_BYTES}`],
   ['MAX_LINE_BYTES', '0x10', `an integer from 1 to ${MAX_BYTES}`],
   ['MAX_PENDING', '0', 'an integer from 1 to 1000000'],
+  ['SESSION_TIMEOUT', '30m', `an integer from 1 to ${MAX_MS}`],
+  ['MAX_SESSIONS', '0', 'an integer from 1 to 1000000'],
+  ['MAX_ISOLATED', '10001', 'an integer from 1 to 10000'],
+  ['SSE_AFTER_MS', '-1', `an integer from 1 to ${MAX_MS}`],
+  ['SSE_ENDPOINT', 'plain', 'one of auto, json, uri'],
   ['AUTH_TOKEN', 'hunter22', '16 characters or more'],
   ['AUTH_TOKEN', 'a secret with many spaces', 'printable ASCII without spaces'],
   ['ALLOWED_ORIGINS', 'https://a.example/path', 'origins such as https://app.example.com, separated by commas'],
@@ -336,6 +341,11 @@ test('children inherit none of the settings of the proxy, wherever they were set
     MAX_BODY_BYTES: '100000',
     MAX_LINE_BYTES: '100000',
     MAX_PENDING: '10',
+    SESSION_TIMEOUT: '100000',
+    MAX_SESSIONS: '10',
+    MAX_ISOLATED: '10',
+    SSE_AFTER_MS: '100000',
+    SSE_ENDPOINT: 'json',
   };
   assert.deepEqual(Object.keys(values).sort(), [...SETTING_NAMES].sort());
   const dump = 'fs.writeFileSync("seen", JSON.stringify(process.env))';

@@ -117,12 +117,13 @@ test('the table of fields is what the schema knows, with its defaults and what a
     return parsed.config.servers;
   };
   const plain = parse({ command: 'node' });
-  const other: Record<string, unknown> = { command: 'deno', args: ['-'], env: { A: '1' }, disabled: true, autoRestart: false, maxRestarts: 7 };
+  const other: Record<string, unknown> = { command: 'deno', args: ['-'], env: { A: '1' }, disabled: true, autoRestart: false, maxRestarts: 7, isolation: 'session', clientCapabilities: {} };
   assert.deepEqual(names(rows).sort(), Object.keys(plain.get('fs')!).sort());
   for (const [cell, , defaults, change] of rows) {
     const field = word(cell!);
     const value = (plain.get('fs') as unknown as Record<string, unknown>)[field];
     if (field === 'command') assert.equal(defaults, 'required');
+    else if (value === undefined) assert.equal(defaults, 'none', field);
     else assert.deepEqual(JSON.parse(word(defaults!)), typeof value === 'object' ? JSON.parse(JSON.stringify(value)) : value, field);
     const diff = diffConfig(plain, parse({ command: 'node', [field]: other[field] }));
     const meant = diff.restarted.length > 0 ? 'restart' : diff.stopped.length > 0 ? 'stop or start' : 'nothing: taken over as it runs';

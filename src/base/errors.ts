@@ -27,6 +27,16 @@ const FAULTS = {
   timeout: { http: 200, rpc: -32603 },
   method_not_found: { http: 200, rpc: -32601 },
   invalid_params: { http: 200, rpc: -32602 },
+  session_closed: { http: 200, rpc: -32603 },
+  cancelled: { http: 200, rpc: -32603 },
+  // Sessions and revisions.
+  session_required: { http: 400, rpc: -32000 },
+  session_not_found: { http: 404, rpc: -32001 },
+  session_limit: { http: 503, rpc: -32603 },
+  bad_version: { http: 400, rpc: -32000 },
+  header_mismatch: { http: 400, rpc: -32020 },
+  bad_envelope: { http: 400, rpc: -32602 },
+  unsupported_version: { http: 400, rpc: -32022 },
   // The configuration API.
   invalid_config: { http: 400, rpc: -32602 },
   config_conflict: { http: 409, rpc: -32603 },

@@ -1,7 +1,7 @@
 // The opening of a connection to a child: `initialize`, its answer, `notifications/initialized` (2025-11-25,
 // basic/lifecycle). Which era a child speaks is decided here and nowhere else.
 
-import { initializeParams, readInitializeResult, type Implementation, type Profile } from '../protocol/legacy.ts';
+import { readInitializeResult, type Profile } from '../protocol/legacy.ts';
 import { encodeCall, type RpcMessage } from '../wire/jsonrpc.ts';
 
 /** What may be written to one live process. */
@@ -15,7 +15,8 @@ export interface Link {
 }
 
 export interface HandshakeOptions {
-  readonly clientInfo: Implementation;
+  /** The params of `initialize`. */
+  readonly params: unknown;
   /** The child may be spoken to; called after `notifications/initialized` was written. */
   onDone(profile: Profile): void;
   /** What the child did instead, as a predicate. */
@@ -25,7 +26,7 @@ export interface HandshakeOptions {
 /** Starts it. Feed the result what the child says; `true` means that a message was part of the handshake. */
 export function startHandshake(link: Link, options: HandshakeOptions): (message: RpcMessage) => boolean {
   const id = link.nextId();
-  link.write(encodeCall('initialize', initializeParams(options.clientInfo), id));
+  link.write(encodeCall('initialize', options.params, id));
   return (message) => {
     if (message.kind !== 'response' || message.id !== id) return false;
     if (message.error !== undefined) {

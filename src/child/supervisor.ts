@@ -6,7 +6,7 @@ import { ProxyError } from '../base/errors.ts';
 import type { Redact } from '../base/redact.ts';
 import type { ServerConfig } from '../config/schema.ts';
 import type { World } from '../config/world.ts';
-import type { Implementation, Profile } from '../protocol/legacy.ts';
+import type { Profile } from '../protocol/legacy.ts';
 import { readMessage, type RpcMessage } from '../wire/jsonrpc.ts';
 import { startHandshake, type Link } from './handshake.ts';
 import { restartsOf, STOPPED, statusOf, step, type Effect, type Event, type State, type Status } from './lifecycle.ts';
@@ -18,7 +18,8 @@ export interface Launch {
   readonly config: ServerConfig;
   /** The environment that children inherit. */
   readonly env: Readonly<Record<string, string>>;
-  readonly clientInfo: Implementation;
+  /** The params of its `initialize`. */
+  readonly params: unknown;
   readonly redact: Redact;
 }
 
@@ -217,7 +218,7 @@ export class Supervisor {
 
   #spawn(): void {
     const { clock, limits, log } = this.#world;
-    const { config, env, clientInfo, redact } = this.#launch;
+    const { config, env, params, redact } = this.#launch;
     const child = new Child({
       command: config.command ?? '',
       args: config.args,
@@ -235,7 +236,7 @@ export class Supervisor {
     this.#child = child;
     log.debug(this.#name, 'spawn', redact(`started ${[config.command, ...config.args].join(' ')}`), { pid: child.pid });
     this.#handshake = startHandshake(child, {
-      clientInfo,
+      params,
       onDone: (profile) => {
         this.#handshake = undefined;
         this.#send({ type: 'ready' });

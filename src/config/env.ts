@@ -13,6 +13,7 @@ export interface Settings {
   readonly publicUrl: URL | undefined;
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
   readonly logFormat: 'text' | 'json';
+  readonly sseEndpoint: 'auto' | 'json' | 'uri';
   readonly limits: Partial<Limits>;
   /** What children inherit: the environment and `.env` without the proxy's own names. */
   readonly childEnv: Readonly<Record<string, string>>;
@@ -32,11 +33,15 @@ const NUMBERS = {
   MAX_BODY_BYTES: { limit: 'maxBodyBytes', min: 1, max: 1_073_741_824 },
   MAX_LINE_BYTES: { limit: 'maxLineBytes', min: 1, max: 1_073_741_824 },
   MAX_PENDING: { limit: 'maxPending', min: 1, max: 1_000_000 },
+  SESSION_TIMEOUT: { limit: 'sessionTimeoutMs', min: 1, max: MAX_MS },
+  MAX_SESSIONS: { limit: 'maxSessions', min: 1, max: 1_000_000 },
+  MAX_ISOLATED: { limit: 'maxIsolated', min: 1, max: 10_000 },
+  SSE_AFTER_MS: { limit: 'sseAfterMs', min: 1, max: MAX_MS },
 } as const;
 
 /** Every variable that the proxy reads itself; children do not inherit them. */
 export const SETTING_NAMES: readonly string[] = [
-  'PORT', 'HOST', 'CONFIG_PATH', 'AUTH_TOKEN', 'ALLOWED_ORIGINS', 'ALLOWED_HOSTS', 'PUBLIC_URL', 'LOG_LEVEL', 'LOG_FORMAT',
+  'PORT', 'HOST', 'CONFIG_PATH', 'AUTH_TOKEN', 'ALLOWED_ORIGINS', 'ALLOWED_HOSTS', 'PUBLIC_URL', 'LOG_LEVEL', 'LOG_FORMAT', 'SSE_ENDPOINT',
   ...Object.keys(NUMBERS),
 ]; // prettier-ignore
 
@@ -92,6 +97,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     publicUrl: absoluteUrl('PUBLIC_URL', get('PUBLIC_URL')),
     logLevel: oneOf('LOG_LEVEL', ['info', 'error', 'warn', 'debug']),
     logFormat: oneOf('LOG_FORMAT', ['text', 'json']),
+    sseEndpoint: oneOf('SSE_ENDPOINT', ['auto', 'json', 'uri']),
     limits,
     childEnv,
     secrets: Object.values(fromFile),

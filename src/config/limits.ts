@@ -11,6 +11,11 @@ export const LIMITS = {
   maxLineBytes: 67_108_864,
   maxPending: 1_000, // calls in flight per server, waiting ones included
 
+  sessionTimeoutMs: 1_800_000, // without a request in flight and without an open stream
+  maxSessions: 1_000, // per server
+  maxIsolated: 16, // processes of their own per server
+  sseAfterMs: 2_000, // until a pending answer becomes a stream that can be resumed
+
   // One call
   requestHardCapMs: 3_600_000, // progress cannot keep a call for ever
   startWaitMs: 50_000, // below the 60 s after which client SDKs give up
@@ -18,6 +23,8 @@ export const LIMITS = {
   maxMembers: 10_000, // members of a message, of its params, of its _meta: bounds what bookkeeping costs
   maxBatch: 100,
   maxSubscriptions: 1_000, // resource URIs per server
+  maxQuestions: 100, // requests of one server that clients have not answered
+  askWaitMs: 30_000, // for a client to open a stream on which it can be asked
 
   // One child
   maxLineParts: 65_536, // tiny chunks cost more than their bytes
@@ -44,6 +51,10 @@ export const LIMITS = {
   keepAliveMs: 15_000, // below the idle timeout of every common reverse proxy
   sseQueueBytes: 8_388_608,
   sseStallMs: 60_000,
+  logEvents: 1_000, // kept per session for those who come back
+  logBytes: 4_194_304,
+  finishedStreamMs: 300_000, // a complete stream can be resumed so long
+  retryMs: 3_000, // hint to clients
   statusCollectMs: 250,
   maxStatusReaders: 100,
 

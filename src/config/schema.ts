@@ -10,6 +10,10 @@ export interface ServerConfig {
   readonly autoRestart: boolean;
   /** Restarts in a row; 0 = never. */
   readonly maxRestarts: number;
+  /** One process for all clients, or one more for each MCP session. */
+  readonly isolation: 'shared' | 'session';
+  /** What the proxy declares to a shared process, instead of its default. */
+  readonly clientCapabilities: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** The whole configuration; the order of the map is the order of the file. */
@@ -27,6 +31,8 @@ export interface ServerConfigInput {
   disabled?: boolean;
   autoRestart?: boolean;
   maxRestarts?: number;
+  isolation?: 'shared' | 'session';
+  clientCapabilities?: Readonly<Record<string, unknown>>;
   [key: string]: unknown;
 }
 
@@ -37,7 +43,7 @@ export interface ConfigInput {
 
 export type Parsed = { readonly config: Config } | { readonly problems: readonly string[] };
 
-const KNOWN = new Set(['command', 'args', 'env', 'disabled', 'autoRestart', 'maxRestarts', 'url']);
+const KNOWN = new Set(['command', 'args', 'env', 'disabled', 'autoRestart', 'maxRestarts', 'isolation', 'clientCapabilities', 'url']);
 const RESERVED = new Set(['api', 'health', '.well-known']);
 const MAX_NAME_BYTES = 128;
 
@@ -122,6 +128,14 @@ function parseServer(entry: Record<string, unknown>, path: string, problems: str
     problems.push(`${path}.maxRestarts: expected an integer >= 0, got ${Number.isInteger(maxRestarts) ? 'one out of range' : 'a fraction'}`);
   }
 
+  const isolation = own(entry, 'isolation', 'shared');
+  if (isolation !== 'shared' && isolation !== 'session') {
+    if (typeof isolation === 'string') problems.push(`${path}.isolation: expected "shared" or "session", got another string`);
+    else expected('.isolation', '"shared" or "session"', isolation);
+  }
+  const clientCapabilities = own(entry, 'clientCapabilities');
+  if (clientCapabilities !== undefined && !isObject(clientCapabilities)) expected('.clientCapabilities', 'an object', clientCapabilities);
+
   return {
     command,
     args: args as string[],
@@ -129,6 +143,8 @@ function parseServer(entry: Record<string, unknown>, path: string, problems: str
     disabled: flag('disabled', false),
     autoRestart: flag('autoRestart', true),
     maxRestarts: maxRestarts as number,
+    isolation: isolation as ServerConfig['isolation'],
+    clientCapabilities: clientCapabilities as ServerConfig['clientCapabilities'],
   };
 }
 

@@ -2,34 +2,73 @@
 // matter go in, a verdict comes out, and nothing is remembered for the next request.
 
 import { ProxyError } from '../base/errors.ts';
-import type { Batch, Malformed, RpcMessage, RpcNotification, RpcRequest } from '../wire/jsonrpc.ts';
-import { legacyRevision } from './revisions.ts';
+import { isObject, paramsOf, type Batch, type Malformed, type RpcMessage, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
+import { isModern, legacyRevision } from './revisions.ts';
 
 export type Verdict =
-  | { readonly is: 'request'; readonly request: RpcRequest }
-  /** `status` is what accepts it: an MCP client expects 202 (R-142). */
-  | { readonly is: 'notification'; readonly notification: RpcNotification; readonly status: 202 | 204 }
-  | { readonly is: 'batch'; readonly batch: Batch; readonly status: 202 | 204 }
+  /** The simple dialect. `accepted` is the status for what needs no answer: an MCP client expects 202 (R-142). */
+  | { readonly is: 'simple'; readonly body: RpcRequest | RpcNotification | Batch; readonly accepted: 202 | 204 }
+  /** Opens a session. */
+  | { readonly is: 'initialize'; readonly request: RpcRequest }
+  /** Belongs to a session. */
+  | { readonly is: 'session'; readonly session: string; readonly body: RpcMessage | Batch }
   | { readonly is: 'refused'; readonly error: ProxyError; readonly idText: string | undefined };
 
-/** `version` is the value of the `MCP-Protocol-Version` header. */
-export function classify(body: RpcMessage | Batch | Malformed, version: string | undefined): Verdict {
-  const status = legacyRevision(version?.trim()) === undefined ? 204 : 202;
-  switch (body.kind) {
-    case 'malformed':
-      return { is: 'refused', error: malformedError(body), idText: body.idText };
-    case 'batch':
-      if (body.messages.some((message) => 'method' in message && message.method === 'initialize')) {
-        return { is: 'refused', error: invalid('initialize must not be part of a batch'), idText: undefined };
-      }
-      return { is: 'batch', batch: body, status };
-    case 'response':
-      return { is: 'refused', error: strayResponse(), idText: undefined };
-    case 'request':
-      return { is: 'request', request: body };
-    case 'notification':
-      return { is: 'notification', notification: body, status };
+/** The headers that tell dialects apart. */
+export interface Evidence {
+  /** `MCP-Protocol-Version` */
+  readonly version: string | undefined;
+  /** `Mcp-Session-Id` */
+  readonly session: string | undefined;
+}
+
+const CLAIM = 'io.modelcontextprotocol/protocolVersion';
+const CAPABILITIES = 'io.modelcontextprotocol/clientCapabilities';
+
+/** `POST /:server/mcp`. */
+export function classify(body: RpcMessage | Batch | Malformed, evidence: Evidence): Verdict {
+  const { session } = evidence;
+  const version = evidence.version?.trim();
+  const accepted = legacyRevision(version) === undefined ? 204 : 202;
+  if (body.kind === 'malformed') return refused(malformedError(body), body.idText);
+  if (body.kind === 'batch') {
+    const problem = batchProblem(body, version);
+    if (problem !== undefined) return refused(problem);
+    return session === undefined ? { is: 'simple', body, accepted } : { is: 'session', session, body };
   }
+  if (body.kind === 'response') return session === undefined ? refused(strayResponse()) : { is: 'session', session, body };
+
+  const idText = body.kind === 'request' ? body.idText : undefined;
+  const meta = metaOf(body);
+  const claim = meta[CLAIM];
+  if (body.kind === 'request' && body.method === 'initialize' && !(typeof claim === 'string' && isModern(claim) && isObject(meta[CAPABILITIES]))) {
+    if (!isModern(version)) return { is: 'initialize', request: body };
+    return refused(new ProxyError('header_mismatch', 'Header mismatch: MCP-Protocol-Version names a revision without initialize'), idText);
+  }
+  if (claim !== undefined) {
+    if (typeof claim !== 'string') return refused(new ProxyError('bad_envelope', `Invalid _meta: ${CLAIM} must be a string`), idText);
+    if (version !== undefined && version !== claim) {
+      return refused(new ProxyError('header_mismatch', 'Header mismatch: MCP-Protocol-Version differs from _meta'), idText);
+    }
+    if (legacyRevision(claim) !== undefined && session !== undefined) return { is: 'session', session, body };
+    const data = { supported: [], requested: claim };
+    return refused(new ProxyError('unsupported_version', 'Unsupported protocol version', { data }), idText);
+  }
+  if (isModern(version)) {
+    return refused(new ProxyError('bad_envelope', `Missing _meta: ${CLAIM}, ${CAPABILITIES}`), idText);
+  }
+  if (session !== undefined) return { is: 'session', session, body };
+  if (version !== undefined && legacyRevision(version) === undefined) return refused(badVersion(version), idText);
+  return { is: 'simple', body, accepted };
+}
+
+/** `POST /:server/message` without a session: always the simple dialect, always answered inline. */
+export function classifyInline(body: RpcMessage | Batch | Malformed, version: string | undefined): Verdict {
+  const accepted = legacyRevision(version?.trim()) === undefined ? 204 : 202;
+  if (body.kind === 'malformed') return refused(malformedError(body), body.idText);
+  if (body.kind === 'response') return refused(strayResponse());
+  const problem = body.kind === 'batch' ? batchProblem(body, undefined) : undefined;
+  return problem === undefined ? { is: 'simple', body, accepted } : refused(problem);
 }
 
 /** What a client is told about text that is no message. */
@@ -42,6 +81,27 @@ export function strayResponse(): ProxyError {
   return invalid('a response belongs to a session, and this request names none');
 }
 
+/** What a client is told about a version that no session here can have negotiated. */
+export function badVersion(version: string): ProxyError {
+  return new ProxyError('bad_version', `Unsupported protocol version: ${version.slice(0, 40)}`);
+}
+
+function batchProblem({ messages }: Batch, version: string | undefined): ProxyError | undefined {
+  if (messages.some((message) => 'method' in message && message.method === 'initialize')) {
+    return invalid('initialize must not be part of a batch');
+  }
+  const modern = isModern(version) || messages.some((message) => message.kind !== 'malformed' && metaOf(message)[CLAIM] !== undefined);
+  return modern ? invalid('this revision has no batches') : undefined;
+}
+
+function metaOf(message: RpcMessage): Record<string, unknown> {
+  return message.layout.meta.length === 0 ? {} : (paramsOf(message)['_meta'] as Record<string, unknown>);
+}
+
 function invalid(detail: string): ProxyError {
   return new ProxyError('invalid_request', `Invalid Request: ${detail}`);
+}
+
+function refused(error: ProxyError, idText?: string): Verdict {
+  return { is: 'refused', error, idText };
 }

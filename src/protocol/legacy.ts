@@ -1,7 +1,7 @@
 // The vocabulary of the legacy handshake (2025-11-25, basic/lifecycle): what the proxy declares to a child, what it
 // learns from one, and what it tells a client.
 
-import { members, removal, splice, type Edit, type Span } from '../wire/envelope.ts';
+import { elements, members, removal, splice, type Edit, type Span } from '../wire/envelope.ts';
 import { isObject, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { PREFERRED_LEGACY, legacyRevision, type Era } from './revisions.ts';
 
@@ -25,9 +25,14 @@ export interface Implementation {
   readonly version: string;
 }
 
-/** The params of the `initialize` that a shared child gets. */
-export function initializeParams(clientInfo: Implementation): unknown {
-  return { protocolVersion: PREFERRED_LEGACY, capabilities: CAPABILITIES, clientInfo };
+/** The params of the `initialize` that a shared child gets; `capabilities` replace the default. */
+export function initializeParams(clientInfo: Implementation, capabilities: unknown = CAPABILITIES): unknown {
+  return { protocolVersion: PREFERRED_LEGACY.version, capabilities, clientInfo };
+}
+
+/** The params that a child of one session gets: those of its client, at a version that the proxy can carry (R-17). */
+export function forwardedParams(params: Readonly<Record<string, unknown>>): unknown {
+  return { ...params, protocolVersion: (legacyRevision(params['protocolVersion']) ?? PREFERRED_LEGACY).version };
 }
 
 /** Reads a child's InitializeResult, or says what is wrong with it (R-14). */
@@ -44,7 +49,7 @@ export function readInitializeResult(result: unknown, raw: Buffer): Profile | st
  * It is the child's text with two changes, however deep the rest of it is.
  */
 export function initializeResult({ raw }: Profile, requested: unknown): Buffer {
-  const version = legacyRevision(requested)?.version ?? PREFERRED_LEGACY;
+  const { version } = legacyRevision(requested) ?? PREFERRED_LEGACY;
   const list = members(raw, MAX_MEMBERS);
   const at = list.find(({ name }) => name === 'protocolVersion') as Span;
   const edits: Edit[] = [{ at: at.at, end: at.end, text: JSON.stringify(version) }];
@@ -63,6 +68,19 @@ export function sameCapabilities(a: Profile, b: Profile): boolean {
   const [x, y] = [a, b].map(({ raw }) => members(raw, MAX_MEMBERS).find(({ name }) => name === 'capabilities'));
   if (x === undefined || y === undefined) return x === y;
   return a.raw.subarray(x.at, x.end).equals(b.raw.subarray(y.at, y.end));
+}
+
+/** A tools/list answer without the tools' `execution`: tasks are hidden where a process is shared (R-135). */
+export function withoutExecution(raw: Buffer, maxMembers: number): Buffer {
+  if (!raw.includes('"execution"')) return raw;
+  const result = members(raw, maxMembers).find(({ name }) => name === 'result');
+  const tools = result === undefined ? undefined : members(raw, maxMembers, result.at).find(({ name }) => name === 'tools');
+  if (tools === undefined) return raw;
+  const edits: Edit[] = [];
+  for (const tool of elements(raw, tools.at)) {
+    edits.push(...(removal(tool, members(raw, maxMembers, tool.at), (name) => name === 'execution') ?? []));
+  }
+  return splice(raw, edits);
 }
 
 /** The keys by which a modern client speaks; a legacy child must not see them (R-26). */

@@ -37,8 +37,12 @@ const REQUEST_ONLY = new Set([
   'completion/complete',
 ]);
 
-/** Whether a client's notification goes on to a shared child; a request that lacks its id never does. */
-export function forwardsNotification(method: string): boolean {
+/** What one client may say to a process of its own. */
+const OWN = new Set(['notifications/roots/list_changed', 'notifications/tasks/status']);
+
+/** Whether a client's notification goes on to the child; a request that lacks its id never does. `owned`: the child is this client's. */
+export function forwardsNotification(method: string, owned: boolean): boolean {
+  if (owned && OWN.has(method)) return true;
   return !CONSUMED.has(method) && !REQUEST_ONLY.has(method) && handlingOf(method) === 'forward';
 }
 

@@ -7,19 +7,30 @@ export type Era = 'legacy' | 'modern';
 export interface Revision {
   readonly version: string;
   readonly era: Era;
+  /** Clients may send JSON-RPC batches. */
+  readonly batches: boolean;
+  /** Its streams open with an event that has an id and no data, so that they can be resumed from the start. */
+  readonly primes: boolean;
 }
 
 const REVISIONS: readonly Revision[] = [
-  { version: '2024-11-05', era: 'legacy' },
-  { version: '2025-03-26', era: 'legacy' },
-  { version: '2025-06-18', era: 'legacy' },
-  { version: '2025-11-25', era: 'legacy' },
+  { version: '2024-11-05', era: 'legacy', batches: false, primes: false },
+  { version: '2025-03-26', era: 'legacy', batches: true, primes: false },
+  { version: '2025-06-18', era: 'legacy', batches: false, primes: false },
+  { version: '2025-11-25', era: 'legacy', batches: false, primes: true },
 ];
 
 /** What the proxy offers to a child, and answers to a client that asks for something it does not know (R-14, R-86). */
-export const PREFERRED_LEGACY = '2025-11-25';
+export const PREFERRED_LEGACY = REVISIONS[3] as Revision;
+
+const FIRST_MODERN = '2026-07-28';
 
 /** The row of a legacy version, if it is one: these are negotiated by `initialize`. */
 export function legacyRevision(version: unknown): Revision | undefined {
   return REVISIONS.find((row) => row.era === 'legacy' && row.version === version);
+}
+
+/** Whether a version belongs to the era without a handshake, known or not. */
+export function isModern(version: string | undefined): boolean {
+  return version !== undefined && /^\d{4}-\d\d-\d\d$/.test(version) && version >= FIRST_MODERN;
 }

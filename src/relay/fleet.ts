@@ -8,7 +8,7 @@ import { Turns } from '../child/turns.ts';
 import { diffConfig, type Diff } from '../config/diff.ts';
 import type { Config, ServerConfig } from '../config/schema.ts';
 import type { World } from '../config/world.ts';
-import type { Implementation } from '../protocol/legacy.ts';
+import { forwardedParams, initializeParams, type Implementation } from '../protocol/legacy.ts';
 import { McpServer, type ServerStatus } from './server.ts';
 
 export interface FleetOptions {
@@ -29,6 +29,8 @@ export class Fleet {
   #servers = new Map<string, McpServer>();
   /** Removed, but their processes are not gone: a server that comes back under the same name waits for them. */
   readonly #leaving = new Map<string, McpServer>();
+  /** Processes of single sessions. */
+  readonly #isolated = new Map<string, Set<McpServer>>();
   #started = false;
   #closing = false;
 
@@ -46,6 +48,33 @@ export class Fleet {
     return server;
   }
 
+  /**
+   * The server for a new session: the shared one, or a process of its own that is started with the client's own
+   * `initialize`. Give it back with `release`. @throws ProxyError `unknown_server`, `unavailable`, `session_limit`
+   */
+  forSession(name: string, params: Readonly<Record<string, unknown>>): McpServer {
+    const shared = this.get(name);
+    const config = this.#config.get(name);
+    if (config?.isolation !== 'session' || config.command === undefined) return shared;
+    const { world, onStatus } = this.#options;
+    const isolated = this.#isolated.get(name) ?? new Set();
+    if (isolated.size >= world.limits.maxIsolated) throw new ProxyError('session_limit', 'Too many sessions');
+    const launch = { ...this.#launchOf({ ...config, autoRestart: false }), params: forwardedParams(params) };
+    const server: McpServer = new McpServer(name, launch, world, this.#turns, () => onStatus(name, false), true);
+    this.#isolated.set(name, isolated.add(server));
+    onStatus(name, true);
+    return server;
+  }
+
+  /** A session has ended; a process of its own ends with it. */
+  release(name: string, server: McpServer): void {
+    if (this.#isolated.get(name)?.has(server) !== true) return;
+    void server.stop(new ProxyError('session_closed', 'Session closed'), 0).then(() => {
+      this.#isolated.get(name)?.delete(server);
+      this.#options.onStatus(name, true);
+    });
+  }
+
   /** The servers that are to run, in config order. */
   enabled(): string[] {
     return this.names().filter((name) => this.#servers.get(name)?.disabled === false);
@@ -58,7 +87,9 @@ export class Fleet {
 
   /** The status of one server; `undefined` when it is not configured. */
   statusOf(name: string): ServerStatus | undefined {
-    return this.#servers.get(name)?.status;
+    const status = this.#servers.get(name)?.status;
+    const sessions = this.#isolated.get(name)?.size ?? 0;
+    return status === undefined || sessions === 0 ? status : { ...status, sessions };
   }
 
   /** Starts every enabled server, each on its own. */
@@ -70,7 +101,8 @@ export class Fleet {
   /** Makes a configuration the running one; answers before anything has started or stopped. */
   apply(config: Config): Diff {
     const { world } = this.#options;
-    const diff = diffConfig(this.#config, config.servers);
+    const old = this.#config;
+    const diff = diffConfig(old, config.servers);
     this.#config = config.servers;
     const before = this.#servers;
     this.#servers = new Map();
@@ -79,8 +111,11 @@ export class Fleet {
 
     if (this.#started && !this.#closing) {
       for (const name of diff.started) this.#servers.get(name)?.start();
-      for (const name of diff.restarted) this.#servers.get(name)?.restart();
+      for (const name of diff.restarted) {
+        this.#servers.get(name)?.restart(old.get(name)?.isolation !== config.servers.get(name)?.isolation);
+      }
     }
+    for (const name of [...diff.restarted, ...diff.stopped]) this.#endIsolated(name, 'reconfigured', world.limits.drainReloadMs);
     for (const name of diff.stopped) {
       const disabled = new ProxyError('unavailable', `Server "${name}" is not available: it was disabled`);
       void this.#servers.get(name)?.stop(disabled, world.limits.drainReloadMs);
@@ -104,25 +139,39 @@ export class Fleet {
   async close(): Promise<void> {
     this.#closing = true;
     const shutdown = new ProxyError('shutdown', 'Shutting down');
-    const all = [...this.#servers.values(), ...this.#leaving.values()];
+    const all = this.#all();
     await Promise.all(all.map((server) => server.stop(shutdown, this.#options.world.limits.drainShutdownMs)));
   }
 
   /** Kills every process at once. */
   kill(): void {
-    for (const server of [...this.#servers.values(), ...this.#leaving.values()]) server.kill();
+    for (const server of this.#all()) server.kill();
   }
 
   #configured(name: string, config: ServerConfig, existing: McpServer | undefined): McpServer {
-    const { world, env, secrets, clientInfo, onStatus } = this.#options;
-    const redact = createRedact([...secrets, ...Object.values(config.env)]);
-    const launch: Launch = { config, env, clientInfo, redact };
+    const { world, onStatus } = this.#options;
+    const launch = this.#launchOf(config);
     const returning = this.#leaving.get(name);
     this.#leaving.delete(name);
     returning?.used(); // it came into the configuration now
     const server = existing ?? returning;
     server?.configure(launch);
     return server ?? new McpServer(name, launch, world, this.#turns, (urgent) => onStatus(name, urgent));
+  }
+
+  #launchOf(config: ServerConfig): Launch {
+    const { env, secrets, clientInfo } = this.#options;
+    const redact = createRedact([...secrets, ...Object.values(config.env)]);
+    return { config, env, params: initializeParams(clientInfo, config.clientCapabilities), redact };
+  }
+
+  #all(): McpServer[] {
+    return [...this.#servers.values(), ...this.#leaving.values(), ...[...this.#isolated.values()].flatMap((each) => [...each])];
+  }
+
+  #endIsolated(name: string, reason: 'reconfigured', drainMs: number): void {
+    const why = new ProxyError(reason, `Server "${name}" was reconfigured`);
+    for (const server of this.#isolated.get(name) ?? []) void server.stop(why, drainMs);
   }
 
   #leave(name: string, server: McpServer): void {

@@ -11,7 +11,6 @@ import { answerId, oneLine, splice, type Span } from '../wire/envelope.ts';
 import {
   BIG_BYTES,
   encodeCall,
-  encodeError,
   encodeResult,
   readMessage,
   textOf,
@@ -19,11 +18,12 @@ import {
   type RpcNotification,
   type RpcRequest,
 } from '../wire/jsonrpc.ts';
-import type { Caller, Exchange } from './exchange.ts';
+import { lonelyCaller, SIMPLE, type Caller, type Exchange } from './exchange.ts';
 
 /** One request written to a child. It is answered once, or it becomes a tombstone. */
 interface Call {
   readonly id: number;
+  readonly method: string;
   readonly exchange: Exchange;
   readonly tap: Tap | undefined;
   /** The client's progress token as it was written. */
@@ -41,7 +41,7 @@ export type Outcome = Buffer | ProxyError;
 export type Tap = (outcome: Outcome | 'cancelled') => void;
 
 /** The caller of the proxy's own requests: nobody's work, and nobody waits for it. */
-const HOUSE: Caller = { era: 'legacy' };
+const HOUSE = lonelyCaller();
 
 /** What a relay asks of the server that it belongs to. */
 export interface RelayEvents {
@@ -49,10 +49,12 @@ export interface RelayEvents {
   onWanted(): ProxyError | undefined;
   /** The child runs, and this request is about to be forwarded. `handled`: it is dealt with; a tap hears what becomes of it. */
   onRequest(exchange: Exchange, request: RpcRequest): 'handled' | 'forward' | Tap;
+  /** An answer of the child on its way to a client. */
+  onAnswer(method: string, raw: Buffer): Buffer;
   /** A notification of the child that is not about one call. */
   onNotification(notification: RpcNotification): void;
-  /** A request of the child: why no client can be asked. */
-  onChildRequest(request: RpcRequest): ProxyError;
+  /** A request of the child, other than ping. */
+  onChildRequest(request: RpcRequest, link: Link): void;
   /** The number of pending requests changed. */
   onPending(): void;
 }
@@ -72,6 +74,10 @@ export class Relay {
   readonly #parked = new Set<Exchange>();
   #tombstones = 0;
   #blurredUntil = 0; // tombstones were forgotten early: until then nobody can be told apart
+  /** Callers that a question waits for, and how many do. */
+  readonly #thinking = new Map<Caller, number>();
+  /** The only caller that this process has ever served, while there is only one (R-59). */
+  #served: Caller | 'many' | undefined;
   #link: Link | undefined;
   #drain: { readonly deadline: Deadline; readonly end: number; readonly error: ProxyError; readonly done: () => void } | undefined;
 
@@ -165,6 +171,7 @@ export class Relay {
   /** The child runs: after `first`, whoever waits is served, in order of arrival. */
   connect(link: Link, first: () => void): void {
     this.#link = link;
+    this.#served = undefined;
     first();
     for (const exchange of [...this.#waiting.keys()]) {
       if (this.#link !== link) return; // lost again: the rest goes on waiting
@@ -226,11 +233,8 @@ export class Relay {
   take(message: RpcMessage, link: Link): void {
     switch (message.kind) {
       case 'request':
-        link.write(
-          message.method === 'ping'
-            ? encodeResult(message.idText, {})
-            : encodeError(message.idText, this.#events.onChildRequest(message).toRpc()),
-        );
+        if (message.method === 'ping') link.write(encodeResult(message.idText, {}));
+        else this.#events.onChildRequest(message, link);
         return;
       case 'notification':
         if (message.method === 'notifications/progress') this.#progress(message);
@@ -249,14 +253,33 @@ export class Relay {
    * Whose work a message of the child can be about: the callers of all calls that it has not answered, gone ones
    * included, because servers go on working on a cancelled call (R-58). `blurred`: the list may lack somebody.
    */
-  candidates(): { readonly callers: ReadonlyMap<Caller, Exchange | 'gone'>; readonly blurred: boolean } {
+  candidates(): { readonly callers: ReadonlyMap<Caller, Exchange | 'gone'>; readonly blurred: boolean; readonly sole: Caller | undefined } {
     const callers = new Map<Caller, Exchange | 'gone'>();
     for (const { exchange, gone } of this.#calls.values()) {
       if (exchange.caller === HOUSE) continue;
       if (!gone) callers.set(exchange.caller, exchange);
       else if (!callers.has(exchange.caller)) callers.set(exchange.caller, 'gone');
     }
-    return { callers, blurred: this.#world.clock.now() < this.#blurredUntil };
+    const sole = this.#served === 'many' || this.#served?.holder === SIMPLE ? undefined : this.#served;
+    return { callers, blurred: this.#world.clock.now() < this.#blurredUntil, sole };
+  }
+
+  /** A question waits for this caller: its calls are not silent, they wait for their own client (R-38). */
+  suspend(caller: Caller): void {
+    this.#thinking.set(caller, (this.#thinking.get(caller) ?? 0) + 1);
+    this.#patient(caller);
+  }
+
+  /** One question less waits for this caller. */
+  resume(caller: Caller): void {
+    const left = (this.#thinking.get(caller) ?? 1) - 1;
+    if (left > 0) return void this.#thinking.set(caller, left);
+    this.#thinking.delete(caller);
+    this.#patient(caller);
+  }
+
+  #patient(caller: Caller): void {
+    for (const call of this.#calls.values()) if (call.exchange.caller === caller && !call.gone) call.deadline?.restart(this.#patience(call));
   }
 
   /** Takes a request out of those that wait. */
@@ -285,6 +308,7 @@ export class Relay {
     const id = request.layout.top.find(({ name }) => name === 'id') as Span;
     const call: Call = {
       id: link.nextId(),
+      method: request.method,
       exchange,
       tap,
       tokenText: token && textOf(request.raw, token),
@@ -299,7 +323,9 @@ export class Relay {
     }
     call.deadline = deadlines.add(this.#patience(call), () => this.#timedOut(call));
     this.#calls.set(call.id, call);
-    if (exchange.caller !== HOUSE) this.#byExchange.set(exchange, call);
+    if (exchange.caller === HOUSE) return;
+    this.#byExchange.set(exchange, call);
+    this.#served = this.#served === undefined || this.#served === exchange.caller ? exchange.caller : 'many';
   }
 
   #settle({ exchange, tap }: Call, outcome: Outcome): void {
@@ -317,7 +343,8 @@ export class Relay {
   #answer(call: Call, raw: Buffer, id: Span): void {
     this.#close(call);
     if (call.gone) return; // too late, nobody waits
-    this.#settle(call, splice(raw, [{ at: id.at, end: id.end, text: call.exchange.idText }]));
+    const answer = splice(raw, [{ at: id.at, end: id.end, text: call.exchange.idText }]);
+    this.#settle(call, this.#events.onAnswer(call.method, answer));
     this.#events.onPending();
     this.#checkDrained();
   }
@@ -334,7 +361,7 @@ export class Relay {
   #patience(call: Call): number {
     const { clock, limits } = this.#world;
     const left = call.hardEnd - clock.now();
-    return limits.requestTimeoutMs === 0 ? left : Math.min(limits.requestTimeoutMs, left);
+    return limits.requestTimeoutMs === 0 || this.#thinking.has(call.exchange.caller) ? left : Math.min(limits.requestTimeoutMs, left);
   }
 
   #timedOut(call: Call): void {

@@ -1,21 +1,107 @@
 // Requests of a child to "the client" (sampling, elicitation, roots), on a process that many clients share: whose
-// call is it about? Never broadcast, never guessed (R-58 to R-59d). A simple client, the only kind there is yet,
-// can never be asked, so what is found here is which refusal the child gets.
+// call is it about? It goes to that one client, never to all and never to a guess (R-58 to R-59d). This owns the
+// questions that clients have not answered yet.
 
 import { ProxyError } from '../base/errors.ts';
+import type { Link } from '../child/handshake.ts';
 import { CLIENT_REQUESTS } from '../protocol/methods.ts';
+import { splice } from '../wire/envelope.ts';
+import { encodeError, paramsOf, type RpcRequest } from '../wire/jsonrpc.ts';
+import type { Caller, Question } from './exchange.ts';
 import type { Relay } from './relay.ts';
 
-/** What a child is told about its request. */
-export function refuseChildRequest(method: string, { callers, blurred }: ReturnType<Relay['candidates']>): ProxyError {
-  if (!CLIENT_REQUESTS.has(method)) return new ProxyError('method_not_found', `Method not found: ${method}`);
-  if (callers.size === 0 && method === 'roots/list') return new ProxyError('no_client', 'No client to ask');
-  if (callers.size === 0) return new ProxyError('ambiguous_client', `Cannot attribute ${method}: no call of a client is in flight`);
-  if (callers.size > 1 || blurred) {
-    return new ProxyError('ambiguous_client', `Cannot attribute ${method}: ${callers.size} clients share this process`);
+interface Asked {
+  readonly caller: Caller;
+  readonly question: Question;
+}
+
+export class ServerRequests {
+  readonly #relay: Relay;
+  /** The one client of a process of its own; it needs no attribution. */
+  readonly #owner: () => Caller | undefined;
+  readonly #max: number;
+  /** By the child's id as it was written: `1` and `"1"` are two. */
+  readonly #open = new Map<string, Asked>();
+  /** Who was sent to which URL; the server tells later that it is done with it. */
+  readonly #elicited = new Map<string, Caller>();
+
+  /** `max`: questions that may be open at the same time. */
+  constructor(relay: Relay, owner: () => Caller | undefined, max: number) {
+    this.#relay = relay;
+    this.#owner = owner;
+    this.#max = max;
   }
-  const [exchange] = callers.values();
-  return exchange === 'gone'
-    ? new ProxyError('no_client', 'The caller is gone')
-    : new ProxyError('client_capability', `Client does not support ${method}`);
+
+  /** A child asks; it gets its answer in any case. */
+  ask(request: RpcRequest, link: Link): void {
+    const caller = this.#attribute(request);
+    if (caller instanceof ProxyError) return void link.write(encodeError(request.idText, caller.toRpc()));
+    const question: Question = {
+      request,
+      answer: (answer) => {
+        if (!this.#open.delete(request.idText)) return;
+        this.#relay.resume(caller);
+        link.write(
+          answer instanceof ProxyError
+            ? encodeError(request.idText, answer.toRpc())
+            : splice(answer.raw, [{ ...answer.idAt, text: request.idText }]),
+        );
+      },
+    };
+    this.#open.set(request.idText, { caller, question });
+    this.#relay.suspend(caller); // the client may think as long as it likes
+    this.#remember(request, caller);
+    caller.ask(question);
+  }
+
+  /** The child cancels its own request (R-36). */
+  cancelled(idText: string, reason: string): void {
+    const asked = this.#open.get(idText);
+    if (asked === undefined) return;
+    this.#open.delete(idText);
+    this.#relay.resume(asked.caller);
+    asked.caller.withdraw(asked.question, reason);
+  }
+
+  /** The client that was sent to the URL of this elicitation. */
+  elicited(elicitationId: unknown): object | undefined {
+    return this.#elicited.get(String(elicitationId))?.holder;
+  }
+
+  /** The child is gone, and nobody waits for the answers (R-152). */
+  down(): void {
+    this.#elicited.clear();
+    for (const idText of [...this.#open.keys()]) this.cancelled(idText, 'the server has exited');
+  }
+
+  #remember(request: RpcRequest, caller: Caller): void {
+    const { elicitationId } = request.method === 'elicitation/create' ? paramsOf(request) : {};
+    if (typeof elicitationId !== 'string') return;
+    this.#elicited.set(elicitationId, caller);
+    const [oldest] = this.#elicited.keys();
+    if (this.#elicited.size > this.#max && oldest !== undefined) this.#elicited.delete(oldest);
+  }
+
+  /** Whom the request is for, or what the child is told instead. */
+  #attribute(request: RpcRequest): Caller | ProxyError {
+    const { method, idText } = request;
+    if (!CLIENT_REQUESTS.has(method)) return new ProxyError('method_not_found', `Method not found: ${method}`);
+    if (this.#open.has(idText)) return new ProxyError('invalid_request', 'Invalid Request: this id is in use');
+    if (this.#open.size >= this.#max) return new ProxyError('busy', `Too many requests to clients are open: at most ${this.#max}`);
+    const caller = this.#owner() ?? this.#candidate(method);
+    if (caller instanceof ProxyError || caller.canAsk(request)) return caller;
+    return new ProxyError('client_capability', `Client does not support ${method}`);
+  }
+
+  #candidate(method: string): Caller | ProxyError {
+    const { callers, blurred, sole } = this.#relay.candidates();
+    if (callers.size === 0 && method === 'roots/list') return new ProxyError('no_client', 'No client to ask');
+    if (callers.size === 0 && sole !== undefined && !blurred) return sole;
+    if (callers.size === 0) return new ProxyError('ambiguous_client', `Cannot attribute ${method}: no call of a client is in flight`);
+    if (callers.size > 1 || blurred) {
+      return new ProxyError('ambiguous_client', `Cannot attribute ${method}: ${callers.size} clients share this process`);
+    }
+    const [[caller, exchange]] = callers as unknown as [[Caller, unknown]];
+    return exchange === 'gone' ? new ProxyError('no_client', 'The caller is gone') : caller;
+  }
 }

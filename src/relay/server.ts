@@ -6,12 +6,12 @@ import { ProxyError } from '../base/errors.ts';
 import { Supervisor, type Launch } from '../child/supervisor.ts';
 import type { Turns } from '../child/turns.ts';
 import type { World } from '../config/world.ts';
-import { initializeResult, type Profile } from '../protocol/legacy.ts';
+import { initializeResult, withoutExecution, type Profile } from '../protocol/legacy.ts';
 import { forwardsNotification, handlingOf } from '../protocol/methods.ts';
-import { encodeResult, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
-import type { Exchange } from './exchange.ts';
+import { encodeResult, paramsOf, textOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
+import type { Caller, Exchange } from './exchange.ts';
 import { Relay, type Tap } from './relay.ts';
-import { refuseChildRequest } from './server-requests.ts';
+import { ServerRequests } from './server-requests.ts';
 import { Subscriptions, type Listener } from './subscriptions.ts';
 
 /** One server in the status stream (`product.md`, GET /api/servers). */
@@ -25,14 +25,20 @@ export interface ServerStatus {
   /** The last lines that the failed process wrote to stderr. */
   readonly stderr?: string;
   readonly restartCount?: number;
+  /** Processes of single sessions, where they have their own. */
+  readonly sessions?: number;
 }
 
 export class McpServer {
   readonly #world: World;
   readonly #onStatus: (urgent: boolean) => void;
+  readonly #owned: boolean;
+  #owner: Caller | undefined;
+  #evicting = false;
   readonly #supervisor: Supervisor;
   readonly #relay: Relay;
   readonly #subscriptions: Subscriptions;
+  readonly #questions: ServerRequests;
   #launch: Launch;
   #profile: Profile | undefined;
   #wasIdle = false;
@@ -42,23 +48,29 @@ export class McpServer {
   #lastUsed: string | undefined; // `#usedAt` for people, once somebody asks
   #idleDeadline: Deadline | undefined;
 
-  /** `onStatus`: the status changed; `urgent` unless only its counters did. */
-  constructor(name: string, launch: Launch, world: World, turns: Turns, onStatus: (urgent: boolean) => void) {
+  /**
+   * `onStatus`: the status changed; `urgent` unless only its counters did. `owned`: it serves one session and ends with
+   * its process, because the state of that session does.
+   */
+  constructor(name: string, launch: Launch, world: World, turns: Turns, onStatus: (urgent: boolean) => void, owned = false) {
     this.#world = world;
+    this.#owned = owned;
     this.#onStatus = onStatus;
     this.#launch = launch;
     this.#usedAt = this.#activeAt = world.clock.now();
     this.#relay = new Relay(name, world, {
       onWanted: () => this.#wanted(),
       onRequest: (exchange, request) => this.#handles(exchange, request),
-      onNotification: (notification) => this.#subscriptions.hear(notification),
-      onChildRequest: ({ method }) => refuseChildRequest(method, this.#relay.candidates()),
+      onAnswer: (method, raw) => (method === 'tools/list' && !owned ? withoutExecution(raw, world.limits.maxMembers) : raw),
+      onNotification: (notification) => this.#heard(notification),
+      onChildRequest: (request, link) => this.#questions.ask(request, link),
       onPending: () => {
         this.#activeAt = world.clock.now();
         onStatus(false);
       },
     });
-    this.#subscriptions = new Subscriptions(name, world, this.#relay);
+    this.#subscriptions = new Subscriptions(name, world, this.#relay, owned);
+    this.#questions = new ServerRequests(this.#relay, () => this.#owner, world.limits.maxQuestions);
     this.#supervisor = new Supervisor(name, launch, world, turns, {
       onStatus: () => onStatus(true),
       onUp: (link, profile) => {
@@ -75,12 +87,20 @@ export class McpServer {
         const reconfigured = new ProxyError('reconfigured', `Server "${name}" was reconfigured`);
         this.#relay.drain(ms, this.#ending?.reason === 'shutdown' ? this.#ending : reconfigured, () => {
           if (this.#ending !== undefined) this.#subscriptions.close();
+          else if (this.#evicting) this.#subscriptions.evict();
+          this.#evicting = false;
           done();
         });
       },
-      onDown: (error) => this.#relay.down(error),
+      onDown: (error) => {
+        this.#questions.down(); // first, on the streams that the answers are about to end
+        this.#relay.down(error);
+      },
       onRefuse: (error) => this.#relay.refuse(error),
-      onFailure: ({ message }) => this.#subscriptions.failed(message),
+      onFailure: ({ message }) => {
+        this.#subscriptions.failed(message);
+        if (owned) this.#subscriptions.close();
+      },
     });
   }
 
@@ -127,20 +147,29 @@ export class McpServer {
   /** Takes a client's notification: it never starts a child and never waits. */
   notify(notification: RpcNotification): void {
     this.used();
-    if (forwardsNotification(notification.method)) this.#relay.notify(notification);
+    if (forwardsNotification(notification.method, this.#owned)) this.#relay.notify(notification);
   }
 
-  /** Opens the stream of what this server sends; it wakes the server. Answers why the server cannot run, if so. */
-  listen(listener: Listener): ProxyError | undefined {
-    this.used();
+  /** Adds a listener, until `leave` or the end of the server. */
+  join(listener: Listener): void {
     this.#subscriptions.add(listener);
+  }
+
+  /** A listener has gone, and what only it held goes with it. */
+  leave(listener: Listener): void {
+    this.#activeAt = this.#world.clock.now();
+    this.#subscriptions.delete(listener);
+  }
+
+  /** Somebody opened a stream: the server is started if need be. Answers why it cannot run, if so. */
+  wake(): ProxyError | undefined {
+    this.used();
     return this.#wanted();
   }
 
-  /** The stream has ended. */
-  unlisten(listener: Listener): void {
-    this.#activeAt = this.#world.clock.now();
-    this.#subscriptions.delete(listener);
+  /** Passes on progress of a client with a question of the server. */
+  answerProgress(notification: RpcNotification): void {
+    this.#relay.notify(notification);
   }
 
   /** A client sent something. */
@@ -148,6 +177,11 @@ export class McpServer {
     this.#usedAt = this.#activeAt = this.#world.clock.now();
     this.#lastUsed = undefined;
     this.#onStatus(false);
+  }
+
+  /** The one client of this process; of a shared one, nobody is. */
+  set owner(owner: Caller) {
+    if (this.#owned) this.#owner = owner;
   }
 
   /** Takes over a configuration; `start`, `restart` or `stop` make it felt. */
@@ -163,8 +197,10 @@ export class McpServer {
     this.#onStatus(true);
   }
 
-  /** A new process, after the calls in flight. */
-  restart(): void {
+  /** A new process, after the calls in flight. `evicting`: the sessions end with the old one. */
+  restart(evicting = false): void {
+    this.#evicting = evicting && this.#relay.connected;
+    if (evicting && !this.#evicting) this.#subscriptions.evict();
     this.#supervisor.restart();
   }
 
@@ -182,6 +218,16 @@ export class McpServer {
     this.#supervisor.kill();
   }
 
+  #heard(notification: RpcNotification): void {
+    if (notification.method === 'notifications/elicitation/complete') {
+      return this.#subscriptions.tell(notification, this.#questions.elicited(paramsOf(notification)['elicitationId']));
+    }
+    if (notification.method !== 'notifications/cancelled') return this.#subscriptions.hear(notification);
+    const id = notification.layout.params.find(({ name }) => name === 'requestId');
+    const { reason } = paramsOf(notification);
+    if (id !== undefined) this.#questions.cancelled(textOf(notification.raw, id), typeof reason === 'string' ? reason : 'cancelled by the server');
+  }
+
   #wanted(): ProxyError | undefined {
     const refusal = this.#supervisor.start();
     this.#supervisor.hurry();
@@ -194,7 +240,8 @@ export class McpServer {
     switch (handlingOf(request.method)) {
       case 'initialize': {
         const { protocolVersion } = paramsOf(request);
-        exchange.settle(encodeResult(exchange.idText, initializeResult(profile, protocolVersion)));
+        const result = this.#owned ? profile.raw : initializeResult(profile, protocolVersion);
+        exchange.settle(encodeResult(exchange.idText, result));
         return 'handled';
       }
       case 'set-level':
@@ -205,6 +252,7 @@ export class McpServer {
       case 'unsubscribe':
         return this.#subscriptions.unsubscribe(exchange, request);
       case 'refuse':
+        if (this.#owned) return 'forward';
         exchange.settle(new ProxyError('method_not_found', `Method not found: ${request.method}`));
         return 'handled';
       case 'ping':
@@ -218,10 +266,10 @@ export class McpServer {
     const { clock, deadlines, limits } = this.#world;
     const { idleTimeoutMs } = limits;
     this.#idleDeadline?.cancel();
-    if (idleTimeoutMs === 0) return;
+    if (idleTimeoutMs === 0 || this.#owned) return;
     const look = (): void => {
       if (!this.#supervisor.running) return;
-      const busy = this.#relay.pending > 0 || this.#subscriptions.listeners > 0;
+      const busy = this.#relay.pending > 0 || this.#subscriptions.awake;
       const left = busy ? idleTimeoutMs : this.#activeAt + idleTimeoutMs - clock.now();
       if (left > 0) {
         this.#idleDeadline = deadlines.add(left, look);

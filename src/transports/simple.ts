@@ -4,16 +4,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
-import { parseAccept, type Accepts } from '../http/accept.ts';
-import { readJsonBody } from '../http/body.ts';
 import { empty, fault, json } from '../http/reply.ts';
-import { classify, malformedError, strayResponse } from '../protocol/classify.ts';
-import type { Exchange } from '../relay/exchange.ts';
+import { lonelyCaller, SIMPLE, type Exchange } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import type { McpServer } from '../relay/server.ts';
+import type { Listener } from '../relay/subscriptions.ts';
 import { oneLine } from '../wire/envelope.ts';
-import { encodeError, readMessage, type Batch, type RpcRequest } from '../wire/jsonrpc.ts';
+import type { Batch, RpcNotification, RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent, SseStream } from '../wire/sse.ts';
+import { acceptable, answerBatch, encoded } from './answer.ts';
 
 export class SimpleTransport {
   readonly #fleet: Fleet;
@@ -29,43 +28,41 @@ export class SimpleTransport {
     this.#basePath = basePath;
   }
 
-  /** `POST /:server/mcp` and `POST /:server/message`. */
-  async post(name: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const version = req.headers['mcp-protocol-version'];
-    const message = readMessage(await readJsonBody(req, res, this.#world), this.#world.limits);
-    const verdict = classify(message, version?.toString());
-    if (verdict.is === 'refused') return fault(res, verdict.error, verdict.idText);
-    try {
-      const server = this.#fleet.get(name);
-      switch (verdict.is) {
-        case 'request':
-          return this.#request(server, verdict.request, req, res);
-        case 'notification':
-          server.notify(verdict.notification);
-          return empty(res, verdict.status);
-        case 'batch':
-          return this.#batch(server, verdict.batch, verdict.status, req, res);
-      }
-    } catch (error) {
-      if (error instanceof ProxyError && verdict.is === 'request') return fault(res, error, verdict.request.idText);
-      throw error;
-    }
+  /** A POST that speaks this dialect. `accepted` is the status for what needs no answer. */
+  post(name: string, body: RpcRequest | RpcNotification | Batch, accepted: number, req: IncomingMessage, res: ServerResponse): void {
+    const server = this.#fleet.get(name);
+    if (body.kind === 'request') return this.#request(server, body, req, res);
+    if (body.kind === 'batch') return this.#batch(server, body, accepted, req, res);
+    server.notify(body);
+    empty(res, accepted);
   }
 
   /** `GET /:server/sse`: opened at once, whatever state the server is in. */
   stream(name: string, req: IncomingMessage, res: ServerResponse): void {
     const server = this.#fleet.get(name);
     const origin = this.#origin ?? `http://${req.headers.host}`;
-    const stream = this.#open(res, () => server.unlisten(stream));
-    stream.write(encodeEvent('endpoint', JSON.stringify({ uri: `${origin}${this.#basePath}/${encodeURIComponent(name)}/message` })));
-    const refusal = server.listen(stream);
-    if (refusal !== undefined) stream.write(encodeEvent('error', JSON.stringify({ error: server.status.error ?? refusal.message })));
+    const stream: SseStream = new SseStream(res, this.#world, () => server.leave(listener));
+    const send = (event: string, data: unknown): void => void stream.write(encodeEvent(event, JSON.stringify(data)));
+    const listener: Listener = {
+      holder: SIMPLE,
+      open: true,
+      hear: (_, frame) => void stream.write(frame),
+      failed: (error) => send('error', { error }),
+      onServerEnd() {
+        send('close', {});
+        stream.end();
+      },
+    };
+    send('endpoint', { uri: `${origin}${this.#basePath}/${encodeURIComponent(name)}/message` });
+    server.join(listener);
+    const refusal = server.wake();
+    if (refusal !== undefined) listener.failed(server.status.error ?? refusal.message);
   }
 
   #request(server: McpServer, request: RpcRequest, req: IncomingMessage, res: ServerResponse): void {
     const accepts = acceptable(req);
     let stream: SseStream | undefined;
-    const say = (message: Buffer): void => void (stream ??= this.#open(res)).write(encodeEvent('message', oneLine(message)));
+    const say = (message: Buffer): void => void (stream ??= new SseStream(res, this.#world)).write(encodeEvent('message', oneLine(message)));
     const { idText } = request;
     const exchange = new SimpleExchange(idText, accepts.sse ? say : undefined, (answer) => {
       const refused = answer instanceof ProxyError && answer.status !== 200; // a status says it to any client
@@ -80,29 +77,11 @@ export class SimpleTransport {
 
   #batch(server: McpServer, { messages }: Batch, status: number, req: IncomingMessage, res: ServerResponse): void {
     for (const message of messages) if (message.kind === 'notification') server.notify(message);
-    const answering = messages.filter(({ kind }) => kind !== 'notification');
-    if (answering.length === 0) return empty(res, status);
+    if (messages.every(({ kind }) => kind === 'notification')) return empty(res, status);
 
-    const accepts = acceptable(req);
-    const answers = new Map<number, Buffer>();
-    const answer = (k: number, text: Buffer): void => {
-      answers.set(k, text);
-      if (answers.size < answering.length) return;
-      const inOrder = answering.map((_, k) => answers.get(k) as Buffer);
-      if (accepts.json) return json(res, 200, Buffer.from(`[${inOrder.map((each) => each.toString('latin1')).join()}]`, 'latin1'));
-      const stream = this.#open(res);
-      stream.write(Buffer.concat(inOrder.map((each) => encodeEvent('message', oneLine(each)))));
-      stream.end();
-    };
     const exchanges = new Map<SimpleExchange, RpcRequest>();
-    for (const [k, message] of answering.entries()) {
-      if (message.kind === 'request') {
-        const { idText } = message;
-        exchanges.set(new SimpleExchange(idText, undefined, (got) => answer(k, encoded(got, idText))), message);
-      } else {
-        const wrong = message.kind === 'malformed' ? malformedError(message) : strayResponse();
-        answer(k, encoded(wrong, 'null'));
-      }
+    for (const [request, answer] of answerBatch({ kind: 'batch', messages }, res, acceptable(req), this.#world)) {
+      exchanges.set(new SimpleExchange(request.idText, undefined, answer), request);
     }
     this.#dispatch(server, res, exchanges);
   }
@@ -115,16 +94,12 @@ export class SimpleTransport {
     });
     for (const [exchange, request] of requests) server.dispatch(exchange, request);
   }
-
-  #open(res: ServerResponse, onClose?: () => void): SseStream {
-    return new SseStream(res, this.#world, onClose);
-  }
 }
 
 /** One request, alone or in a batch. It is its own caller: no two requests are known to be one client's. */
 class SimpleExchange implements Exchange {
   readonly idText: string;
-  readonly caller = { era: 'legacy' } as const;
+  readonly caller = lonelyCaller();
   readonly #say: ((message: Buffer) => void) | undefined;
   readonly #answer: (answer: Buffer | ProxyError) => void;
   settled = false;
@@ -149,15 +124,4 @@ class SimpleExchange implements Exchange {
     this.settled = true;
     this.#answer(answer);
   }
-}
-
-function encoded(answer: Buffer | ProxyError, idText: string): Buffer {
-  return answer instanceof ProxyError ? encodeError(idText, answer.toRpc()) : answer;
-}
-
-/** What the client takes. @throws ProxyError `not_acceptable` */
-function acceptable(req: IncomingMessage): Accepts {
-  const accepts = parseAccept(req.headers.accept);
-  if (accepts.json || accepts.sse) return accepts;
-  throw new ProxyError('not_acceptable', 'Not Acceptable: this path answers application/json or text/event-stream');
 }

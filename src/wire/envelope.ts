@@ -46,10 +46,10 @@ export function members(raw: Buffer, limit: number, at = 0): Member[] {
   return found;
 }
 
-/** The elements of the array that the text is. */
-export function elements(raw: Buffer): Span[] {
+/** The elements of the array whose `[` is the first byte at or after `at` that is no white space. */
+export function elements(raw: Buffer, at = 0): Span[] {
   const found: Span[] = [];
-  let i = skipSpace(raw, skipSpace(raw, 0) + 1);
+  let i = skipSpace(raw, skipSpace(raw, at) + 1);
   while (i < raw.length && raw[i] !== CLOSE_ARRAY) {
     const end = skipValue(raw, i);
     found.push({ at: i, end });

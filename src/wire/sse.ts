@@ -55,7 +55,7 @@ export class SseStream {
     res.once('close', () => this.#gone());
     this.#socket = res.socket;
     this.#socket?.once('end', this.#probe);
-    if (res.destroyed) this.#gone();
+    if (res.destroyed) queueMicrotask(() => this.#gone()); // not before whoever opens it knows it
     else this.#tick(options.limits.keepAliveMs);
   }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startHandshake } from '../../src/child/handshake.ts';
 import { LIMITS } from '../../src/config/limits.ts';
-import type { Profile } from '../../src/protocol/legacy.ts';
+import { initializeParams, type Profile } from '../../src/protocol/legacy.ts';
 import { readMessage, type RpcMessage } from '../../src/wire/jsonrpc.ts';
 
 const clientInfo = { name: 'proxy', version: '1.2.3' };
@@ -17,7 +17,7 @@ function handshake(firstId = 1) {
     note: () => assert.fail('nothing was said outside the protocol'),
   };
   const take = startHandshake(link, {
-    clientInfo,
+    params: initializeParams(clientInfo),
     onDone: (profile) => log.push({ profile }),
     onFailed: (why) => log.push({ why }),
   });

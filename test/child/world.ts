@@ -9,6 +9,7 @@ import type { Launch } from '../../src/child/supervisor.ts';
 import { LIMITS, type Limits } from '../../src/config/limits.ts';
 import type { ServerConfig } from '../../src/config/schema.ts';
 import type { World } from '../../src/config/world.ts';
+import { initializeParams } from '../../src/protocol/legacy.ts';
 import { fakeClock, type FakeClock } from '../support/clock.ts';
 import { fixture } from '../support/files.ts';
 
@@ -52,9 +53,12 @@ export function launchOf(name: string, args: readonly string[] = [], over: Parti
     disabled: false,
     autoRestart: true,
     maxRestarts: 3,
+    isolation: 'shared',
+    clientCapabilities: undefined,
     ...over,
   };
-  return { config, env: {}, clientInfo: { name: 'proxy', version: '1.0.0' }, redact: createRedact([...secrets, ...Object.values(config.env)]) };
+  const params = initializeParams({ name: 'proxy', version: '1.0.0' });
+  return { config, env: {}, params, redact: createRedact([...secrets, ...Object.values(config.env)]) };
 }
 
 /** A launch of a script given as text. */

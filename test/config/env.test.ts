@@ -70,6 +70,16 @@ const ROWS: Readonly<Record<string, Row>> = {
   MAX_BODY_BYTES: bound('maxBodyBytes', 10_485_760, 1, 1_073_741_824),
   MAX_LINE_BYTES: bound('maxLineBytes', 67_108_864, 1, 1_073_741_824),
   MAX_PENDING: bound('maxPending', 1_000, 1, 1_000_000),
+  SESSION_TIMEOUT: bound('sessionTimeoutMs', 1_800_000, 1, MAX_MS),
+  MAX_SESSIONS: bound('maxSessions', 1_000, 1, 1_000_000),
+  MAX_ISOLATED: bound('maxIsolated', 16, 1, 10_000),
+  SSE_AFTER_MS: bound('sseAfterMs', 2_000, 1, MAX_MS),
+  SSE_ENDPOINT: {
+    of: ({ sseEndpoint }) => sseEndpoint,
+    otherwise: 'auto',
+    good: [['json', 'json'], ['uri', 'uri'], ['auto', 'auto']],
+    bad: ['JSON', 'uri ', 'plain', 'true', 'json,uri', 'toString'],
+  },
   LOG_LEVEL: {
     of: ({ logLevel }) => logLevel,
     otherwise: 'info',

@@ -56,6 +56,14 @@ test('the bounds are those that are documented', () => {
     configPollMs: 2 * SECOND,
     maxConfigBytes: MIB,
     maxServers: 1_000,
+    sessionTimeoutMs: 30 * MINUTE,
+    maxSessions: 1_000,
+    maxIsolated: 16,
+    sseAfterMs: 2 * SECOND,
+    askWaitMs: 30 * SECOND,
+    finishedStreamMs: 5 * MINUTE,
+    tombstoneMs: MINUTE,
+    startWaitMs: 50 * SECOND,
   };
   for (const [name, value] of Object.entries(documented)) assert.equal(LIMITS[name as keyof Limits], value, name);
 });

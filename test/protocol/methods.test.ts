@@ -33,8 +33,15 @@ test('the proxy handles what belongs to one client, refuses tasks and forwards t
 
 test('a notification goes on to a shared child, unless it belongs to one client or is a request that lacks its id', () => {
   const consumed = ['notifications/initialized', 'notifications/cancelled', 'notifications/progress', 'notifications/roots/list_changed', 'notifications/tasks/status'];
-  for (const method of [...consumed, ...Object.keys(requests)]) assert.equal(forwardsNotification(method), false, method);
-  for (const method of [...unknown, 'notifications/tools/list_changed', 'notifications/message', 'notifications/vendor']) assert.equal(forwardsNotification(method), true, method);
+  for (const method of [...consumed, ...Object.keys(requests)]) assert.equal(forwardsNotification(method, false), false, method);
+  for (const method of [...unknown, 'notifications/tools/list_changed', 'notifications/message', 'notifications/vendor']) assert.equal(forwardsNotification(method, false), true, method);
+});
+
+test('to a process of its own a client may also say that its roots or a task of its own have changed (R-29)', () => {
+  const own = ['notifications/roots/list_changed', 'notifications/tasks/status'];
+  for (const method of [...own, ...unknown, 'notifications/vendor']) assert.equal(forwardsNotification(method, true), true, method);
+  const consumed = ['notifications/initialized', 'notifications/cancelled', 'notifications/progress'];
+  for (const method of [...consumed, ...Object.keys(requests)]) assert.equal(forwardsNotification(method, true), false, method);
 });
 
 test('a server may ask a client three things', () => {

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { legacyRevision, PREFERRED_LEGACY } from '../../src/protocol/revisions.ts';
+import { isModern, legacyRevision, PREFERRED_LEGACY } from '../../src/protocol/revisions.ts';
 
 test('the four revisions with a handshake are legacy', () => {
-  for (const version of ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25']) {
-    assert.deepEqual(legacyRevision(version), { version, era: 'legacy' });
+  const rows = [['2024-11-05', false, false], ['2025-03-26', true, false], ['2025-06-18', false, false], ['2025-11-25', false, true]] as const;
+  for (const [version, batches, primes] of rows) {
+    assert.deepEqual(legacyRevision(version), { version, era: 'legacy', batches, primes });
   }
 });
 
@@ -14,6 +15,12 @@ test('nothing else is a legacy revision, close as it may come', () => {
 });
 
 test('the newest legacy revision is the one that is preferred', () => {
-  assert.equal(PREFERRED_LEGACY, '2025-11-25');
-  assert.ok(legacyRevision(PREFERRED_LEGACY));
+  assert.equal(PREFERRED_LEGACY.version, '2025-11-25');
+  assert.equal(legacyRevision('2025-11-25'), PREFERRED_LEGACY);
+});
+
+test('a date from 2026-07-28 on is modern, known or not, and nothing else is', () => {
+  for (const version of ['2026-07-28', '2026-07-29', '2026-12-01', '2027-01-01', '9999-99-99']) assert.equal(isModern(version), true, version);
+  const others = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25', '2026-07-27', '', '2026', '2026-7-28', '20260728', ' 2026-07-28', '2026-07-28 ', 'DRAFT-2026-07-28', '12026-07-28', 'zzzz-zz-zz'];
+  for (const version of [...others, undefined]) assert.equal(isModern(version), false, version);
 });

@@ -5,10 +5,10 @@ import assert from 'node:assert/strict';
 import { ProxyError, type Reason } from '../../src/base/errors.ts';
 import type { Link } from '../../src/child/handshake.ts';
 import { LIMITS, type Limits } from '../../src/config/limits.ts';
-import type { Caller, Exchange } from '../../src/relay/exchange.ts';
+import { lonelyCaller, SIMPLE, type Caller, type Exchange } from '../../src/relay/exchange.ts';
 import { Relay, type Tap } from '../../src/relay/relay.ts';
 import type { Listener } from '../../src/relay/subscriptions.ts';
-import { readMessage, type RpcMessage, type RpcNotification, type RpcRequest } from '../../src/wire/jsonrpc.ts';
+import { encodeError, readMessage, type RpcMessage, type RpcNotification, type RpcRequest } from '../../src/wire/jsonrpc.ts';
 import { noon, testWorld } from '../child/world.ts';
 
 export class FakeLink implements Link {
@@ -60,7 +60,7 @@ export class FakeExchange implements Exchange {
   /** Both, in order. */
   readonly log: string[] = [];
 
-  constructor(message: string | object, { caller = { era: 'legacy' }, streams = true }: { caller?: Caller; streams?: boolean } = {}) {
+  constructor(message: string | object, { caller = lonelyCaller(), streams = true }: { caller?: Caller; streams?: boolean } = {}) {
     this.request = message_(message, 'request') as RpcRequest;
     this.caller = caller;
     this.streams = streams;
@@ -89,18 +89,28 @@ export class FakeExchange implements Exchange {
   }
 }
 
-/** A reader of a stream that keeps its events, each as its name and its data. */
+/** A simple client's stream that keeps its events, each as its name and its data. */
 export class Reader implements Listener {
   readonly events: string[] = [];
   ended = 0;
 
-  write(frame: Buffer): void {
+  readonly holder = SIMPLE;
+  readonly open = true;
+
+  hear(message: Buffer, frame: Buffer): void {
     assert.equal(this.ended, 0, 'nothing comes after the end');
     const [, event, data] = /^event: ([^\r\n]*)\ndata: ([^\r\n]*)\n\n$/.exec(frame.toString())!;
+    assert.equal(data, message.toString(), 'the frame holds the message');
     this.events.push(`${event} ${data}`);
   }
 
-  end(): void {
+  failed(error: string): void {
+    assert.equal(this.ended, 0, 'nothing comes after the end');
+    this.events.push(`error ${JSON.stringify({ error })}`);
+  }
+
+  onServerEnd(): void {
+    this.events.push('close {}');
     this.ended++;
   }
 
@@ -148,6 +158,9 @@ export class TestRelay {
   /** Deals with a request instead of forwarding it. */
   deal = (_exchange: Exchange, _request: RpcRequest): 'handled' | 'forward' | Tap => 'forward';
 
+  /** Changes an answer of the child on its way to a client. */
+  rewrite = (_method: string, raw: Buffer): Buffer => raw;
+
   constructor({ limits = {}, connected = true }: { limits?: Partial<Limits>; connected?: boolean } = {}) {
     this.relay = new Relay('fs', testWorld(this.clock, { limits }), {
       onWanted: () => {
@@ -156,9 +169,10 @@ export class TestRelay {
       },
       onRequest: (exchange, request) => this.deal(exchange, request),
       onNotification: (notification) => this.notifications.push(notification),
-      onChildRequest: (request) => {
+      onAnswer: (method, raw) => this.rewrite(method, raw),
+      onChildRequest: (request, link) => {
         this.asked.push(request);
-        return new ProxyError('no_client', 'Nobody is here');
+        link.write(encodeError(request.idText, new ProxyError('no_client', 'Nobody is here').toRpc()));
       },
       onPending: () => {},
     });

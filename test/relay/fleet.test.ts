@@ -64,7 +64,8 @@ function muster(t: TestContext, { limits = {}, secrets = [] }: { limits?: Partia
     call: (name: string, tool: string, args: object = {}): FakeExchange => it.send(name, 'tools/call', { name: tool, arguments: args }),
     listen: (name: string): Reader => {
       const reader = new Reader();
-      fleet.get(name).listen(reader);
+      fleet.get(name).join(reader);
+      fleet.get(name).wake();
       return reader;
     },
     reaches: (name: string, status: string) => until(() => it.status(name) === status, () => `${name} to be "${status}", it is "${it.status(name)}"`),

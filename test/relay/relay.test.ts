@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Caller } from '../../src/relay/exchange.ts';
+import { lonelyCaller } from '../../src/relay/exchange.ts';
 import { bytes, call, fault, FakeExchange, FakeLink, notification, TestRelay } from './fakes.ts';
 
 const LF = '\n';
@@ -439,7 +439,7 @@ test('a call that is gone stays a candidate until the child answers it, for 60 s
 
 test('candidates are callers: one with several calls counts once, and as gone only when all of them are', () => {
   const it = new TestRelay();
-  const [one, two]: Caller[] = [{ era: 'legacy' }, { era: 'legacy' }];
+  const [one, two] = [lonelyCaller(), lonelyCaller()];
   const [a, b, c] = [call(1, 1, { caller: one }), call(1, 2, { caller: one }), call(1, 3, { caller: two })];
   const candidates = (): unknown[] => [...it.relay.candidates().callers];
   it.dispatch(a, b);

@@ -1,15 +1,83 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Caller, Exchange } from '../../src/relay/exchange.ts';
-import { refuseChildRequest } from '../../src/relay/server-requests.ts';
-import { call, TestRelay } from './fakes.ts';
+import { ProxyError } from '../../src/base/errors.ts';
+import { LIMITS } from '../../src/config/limits.ts';
+import { lonelyCaller, type Caller, type Exchange, type Question } from '../../src/relay/exchange.ts';
+import type { Relay } from '../../src/relay/relay.ts';
+import { ServerRequests } from '../../src/relay/server-requests.ts';
+import { readMessage, type RpcRequest, type RpcResponse } from '../../src/wire/jsonrpc.ts';
+import { bytes, call, FakeLink, TestRelay } from './fakes.ts';
+
+type Candidates = ReturnType<Relay['candidates']>;
+
+/** A client that can be asked, and keeps what it is asked. */
+class Asked implements Caller {
+  readonly era = 'legacy';
+  readonly holder = this;
+  readonly questions: Question[] = [];
+  readonly withdrawn: (readonly [Question, string])[] = [];
+  readonly #able: boolean;
+
+  constructor(able = true) {
+    this.#able = able;
+  }
+
+  canAsk(): boolean {
+    return this.#able;
+  }
+
+  ask(question: Question): void {
+    this.questions.push(question);
+  }
+
+  withdraw(question: Question, reason: string): void {
+    this.withdrawn.push([question, reason]);
+  }
+}
 
 /** Callers in flight: so many, each with a running call or with none but gone ones. */
-function candidates(running: number, gone: number, blurred = false): Parameters<typeof refuseChildRequest>[1] {
+function candidates(running: number | readonly Caller[], gone: number, blurred = false, sole?: Caller): Candidates {
   const callers = new Map<Caller, Exchange | 'gone'>();
-  for (let k = 0; k < running; k++) callers.set({ era: 'legacy' }, call());
-  for (let k = 0; k < gone; k++) callers.set({ era: 'legacy' }, 'gone');
-  return { callers, blurred };
+  for (const caller of typeof running === 'number' ? Array.from({ length: running }, lonelyCaller) : running) callers.set(caller, call());
+  for (let k = 0; k < gone; k++) callers.set(lonelyCaller(), 'gone');
+  return { callers, blurred, sole };
+}
+
+/** A child that asks, among these candidates. */
+function asking(those: Candidates, { owner, max = 100 }: { owner?: Caller; max?: number } = {}) {
+  const patience: (readonly ['suspend' | 'resume', Caller])[] = [];
+  const relay = {
+    candidates: () => those,
+    suspend: (caller: Caller) => void patience.push(['suspend', caller]),
+    resume: (caller: Caller) => void patience.push(['resume', caller]),
+  } as unknown as Relay;
+  const requests = new ServerRequests(relay, () => owner, max);
+  const link = new FakeLink();
+  return {
+    requests,
+    link,
+    patience,
+    ask: (method: string, id: unknown = 1, params: unknown = {}): void => {
+      requests.ask(readMessage(bytes({ jsonrpc: '2.0', id, method, params }), LIMITS) as RpcRequest, link);
+    },
+    /** What the child was told since the last look. */
+    told: (): any[] => link.lines.splice(0).map((line) => JSON.parse(line)),
+  };
+}
+
+/** The error that the child gets at once. */
+function refusal(method: string, those: Candidates): { code: number; message: string; data: { reason: string } } {
+  const it = asking(those);
+  it.ask(method);
+  const [answer, ...more] = it.told();
+  assert.deepEqual([answer.id, more, it.patience], [1, [], []]);
+  return answer.error;
+}
+
+/** A client's answer. */
+function answerOf(message: object): Parameters<Question['answer']>[0] {
+  const { raw, layout } = readMessage(bytes(message), LIMITS) as RpcResponse;
+  return { raw, idAt: layout.top.find(({ name }) => name === 'id')! };
 }
 
 const AMBIGUOUS = [-32603, 'ambiguous_client'] as const;
@@ -17,44 +85,53 @@ const NOBODY = [-32603, 'no_client'] as const;
 const UNABLE = [-32601, 'client_capability'] as const;
 
 /** Candidates, and what the child is told about sampling or elicitation, and about roots. */
-const TABLE: readonly (readonly [string, ReturnType<typeof candidates>, readonly [number, string], readonly [number, string]])[] = [
+const TABLE: readonly (readonly [string, Candidates, readonly [number, string], readonly [number, string]])[] = [
   ['nobody is in flight', candidates(0, 0), AMBIGUOUS, NOBODY],
   ['nobody is known to be in flight', candidates(0, 0, true), AMBIGUOUS, NOBODY],
   ['one simple client is in flight', candidates(1, 0), UNABLE, UNABLE],
   ['the only caller is gone', candidates(0, 1), NOBODY, NOBODY],
   ['two callers are in flight', candidates(2, 0), AMBIGUOUS, AMBIGUOUS],
+  ['two callers are in flight and one can answer', candidates([new Asked(), lonelyCaller()], 0), AMBIGUOUS, AMBIGUOUS],
   ['one is in flight and one is gone', candidates(1, 1), AMBIGUOUS, AMBIGUOUS],
   ['two are gone', candidates(0, 2), AMBIGUOUS, AMBIGUOUS],
   ['one is in flight and somebody may be forgotten', candidates(1, 0, true), AMBIGUOUS, AMBIGUOUS],
+  ['one that can answer is in flight and somebody may be forgotten', candidates([new Asked()], 0, true), AMBIGUOUS, AMBIGUOUS],
   ['one is gone and somebody may be forgotten', candidates(0, 1, true), AMBIGUOUS, AMBIGUOUS],
+  ['nobody is in flight and the only session so far may not be the only one', candidates(0, 0, true, new Asked()), AMBIGUOUS, NOBODY],
+  ['nobody is in flight and the only session so far cannot answer', candidates(0, 0, false, new Asked(false)), UNABLE, NOBODY],
 ];
 
 for (const [when, those, asked, roots] of TABLE) {
   test(`when ${when} a request of the child reaches no client, and the child is told why (R-58 to R-59d)`, () => {
     for (const [method, expected] of [['sampling/createMessage', asked], ['elicitation/create', asked], ['roots/list', roots]] as const) {
-      const { code, data } = refuseChildRequest(method, those).toRpc();
-      assert.deepEqual([code, (data as { reason: string }).reason], expected, method);
+      const { code, data } = refusal(method, those);
+      assert.deepEqual([code, data.reason], expected, method);
     }
   });
 }
 
 test('a method that is none of a client is unknown, whoever is in flight', () => {
-  for (const those of [candidates(0, 0), candidates(1, 0), candidates(2, 1, true)]) {
+  for (const those of [candidates(0, 0), candidates(1, 0), candidates(2, 1, true), candidates([new Asked()], 0)]) {
     for (const method of ['tools/call', 'initialize', 'tasks/get', 'no/such', '', 'constructor', 'Sampling/createMessage']) {
-      const { code, message } = refuseChildRequest(method, those).toRpc();
+      const { code, message } = refusal(method, those);
       assert.deepEqual([code, message], [-32601, `Method not found: ${method}`]);
     }
   }
 });
 
 test('what the child is told names the method and how many clients share it', () => {
-  assert.equal(refuseChildRequest('sampling/createMessage', candidates(3, 2)).message, 'Cannot attribute sampling/createMessage: 5 clients share this process');
-  assert.equal(refuseChildRequest('elicitation/create', candidates(1, 0)).message, 'Client does not support elicitation/create');
+  assert.equal(refusal('sampling/createMessage', candidates(3, 2)).message, 'Cannot attribute sampling/createMessage: 5 clients share this process');
+  assert.equal(refusal('elicitation/create', candidates(1, 0)).message, 'Client does not support elicitation/create');
 });
 
 test('over a relay the same is decided by the calls that the child has not answered', () => {
   const it = new TestRelay();
-  const reason = (): string => (refuseChildRequest('elicitation/create', it.relay.candidates()).toRpc().data as { reason: string }).reason;
+  const requests = new ServerRequests(it.relay, () => undefined, 100);
+  const reason = (): string => {
+    const link = new FakeLink();
+    requests.ask(readMessage(bytes({ jsonrpc: '2.0', id: 1, method: 'elicitation/create' }), LIMITS) as RpcRequest, link);
+    return link.last.error.data.reason;
+  };
   const [a, b] = [call('a'), call('b')];
   assert.equal(reason(), 'ambiguous_client');
   it.dispatch(a);
@@ -67,4 +144,107 @@ test('over a relay the same is decided by the calls that the child has not answe
   assert.equal(reason(), 'no_client');
   it.answers(2);
   assert.equal(reason(), 'ambiguous_client');
+});
+
+// ---- questions that reach a client
+
+for (const [who, those, owner] of [
+  ['the only caller in flight', (caller: Caller) => candidates([caller], 0), false],
+  ['the only session that the process has ever served', (caller: Caller) => candidates(0, 0, false, caller), false],
+  ['the owner of the process, whoever is in flight', () => candidates(2, 1, true), true],
+] as const) {
+  test(`a question goes to ${who}, once, and the answer back as it was written, under the id of the child`, () => {
+    for (const id of [1, '1', 'ż', 0]) {
+      const caller = new Asked();
+      const it = asking(those(caller), owner ? { owner: caller } : {});
+      it.ask('sampling/createMessage', id, { n: 1 });
+      assert.deepEqual([it.told(), it.patience], [[], [['suspend', caller]]]);
+      const [question, ...more] = caller.questions;
+      assert.deepEqual([JSON.parse(question!.request.raw.toString()).params, more], [{ n: 1 }, []]);
+      question!.answer(answerOf({ jsonrpc: '2.0', id: 'of the client', result: { x: 'ż' } }));
+      assert.deepEqual(it.told(), [{ jsonrpc: '2.0', id, result: { x: 'ż' } }]);
+      assert.deepEqual(it.patience.slice(1), [['resume', caller]]);
+      question!.answer(answerOf({ jsonrpc: '2.0', id: 2, result: {} }));
+      assert.deepEqual([it.told(), it.patience.length], [[], 2], 'a second answer is none');
+    }
+  });
+}
+
+test('roots are asked for only where a call is in flight, or of the owner of the process (R-59d)', () => {
+  for (const [those, owner] of [[candidates([new Asked()], 0), undefined], [candidates(0, 0), new Asked()]] as const) {
+    const caller = owner ?? ([...those.callers.keys()][0] as Asked);
+    const it = asking(those, owner === undefined ? {} : { owner });
+    it.ask('roots/list');
+    assert.deepEqual([caller.questions.length, it.told()], [1, []]);
+  }
+});
+
+test('an error of the client and a fault on the way reach the child as errors', () => {
+  const caller = new Asked();
+  const it = asking(candidates([caller], 0));
+  it.ask('elicitation/create', 'a');
+  it.ask('elicitation/create', 'b');
+  caller.questions[0]!.answer(answerOf({ jsonrpc: '2.0', id: 9, error: { code: -1, message: 'rejected' } }));
+  caller.questions[1]!.answer(new ProxyError('no_client', 'No answer'));
+  assert.deepEqual(it.told(), [
+    { jsonrpc: '2.0', id: 'a', error: { code: -1, message: 'rejected' } },
+    { jsonrpc: '2.0', id: 'b', error: { code: -32603, message: 'No answer', data: { source: 'mcp-proxy', reason: 'no_client' } } },
+  ]);
+});
+
+test('an id that is in use is refused, 1 and "1" are two, and an answered one may be used again', () => {
+  const caller = new Asked();
+  const it = asking(candidates([caller], 0));
+  it.ask('elicitation/create', 1);
+  it.ask('elicitation/create', '1');
+  assert.deepEqual([caller.questions.length, it.told()], [2, []]);
+  it.ask('elicitation/create', 1);
+  assert.deepEqual(it.told().map(({ id, error }) => [id, error.code]), [[1, -32600]]);
+  caller.questions[0]!.answer(answerOf({ jsonrpc: '2.0', id: 1, result: {} }));
+  it.told();
+  it.ask('elicitation/create', 1);
+  assert.deepEqual([caller.questions.length, it.told()], [3, []]);
+});
+
+test('a child has a bounded number of open questions', () => {
+  const caller = new Asked();
+  const it = asking(candidates([caller], 0), { max: 2 });
+  for (const id of [1, 2, 3]) it.ask('elicitation/create', id);
+  assert.deepEqual(it.told().map(({ id, error }) => [id, error.code, error.data.reason]), [[3, -32603, 'busy']]);
+  caller.questions[0]!.answer(answerOf({ jsonrpc: '2.0', id: 1, result: {} }));
+  it.told();
+  it.ask('elicitation/create', 4);
+  assert.deepEqual([caller.questions.length, it.told()], [3, []]);
+});
+
+test('a question that the child cancels, and every one when it exits, is withdrawn, and its answer goes nowhere (R-36, R-152)', () => {
+  for (const [what, end, withdrawn] of [
+    ['cancelled', (requests: ServerRequests) => (requests.cancelled('1', 'enough'), requests.cancelled('1', 'again'), requests.cancelled('7', 'unknown')), [[0, 'enough']]],
+    ['down', (requests: ServerRequests) => (requests.down(), requests.down()), [[0, 'the server has exited'], [1, 'the server has exited']]],
+  ] as const) {
+    const caller = new Asked();
+    const it = asking(candidates([caller], 0));
+    it.ask('elicitation/create', 1);
+    it.ask('elicitation/create', 2);
+    end(it.requests);
+    assert.deepEqual(caller.withdrawn.map(([question, reason]) => [caller.questions.indexOf(question), reason]), withdrawn, what);
+    assert.equal(it.patience.filter(([how]) => how === 'resume').length, withdrawn.length);
+    caller.questions[0]!.answer(answerOf({ jsonrpc: '2.0', id: 1, result: {} }));
+    assert.deepEqual(it.told(), [], what);
+  }
+});
+
+test('who was sent to a URL is known until the process is gone, for so many URLs at most (R-56)', () => {
+  const callers = Array.from({ length: 3 }, () => new Asked());
+  let those = candidates([callers[0]!], 0);
+  const it = asking({ get callers() { return those.callers; }, blurred: false, sole: undefined }, { max: 2 }); // prettier-ignore
+  for (const [k, caller] of callers.entries()) {
+    those = candidates([caller], 0);
+    it.ask('elicitation/create', k, { mode: 'url', elicitationId: `e${k}` });
+    caller.questions[0]!.answer(answerOf({ jsonrpc: '2.0', id: 1, result: {} }));
+    assert.equal(it.requests.elicited(`e${k}`), caller.holder);
+  }
+  assert.deepEqual(['e0', 'e1', 'e2', 'other', undefined].map((id) => it.requests.elicited(id)), [undefined, callers[1], callers[2], undefined, undefined]);
+  it.requests.down();
+  assert.equal(it.requests.elicited('e2'), undefined);
 });

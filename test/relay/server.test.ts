@@ -56,7 +56,8 @@ function serve(t: TestContext, launch: Launch, { limits = {} }: { limits?: Parti
     notify: (method: string, params: object = {}) => server.notify(notification({ jsonrpc: '2.0', method, params })),
     listen: (): Reader => {
       const reader = new Reader();
-      server.listen(reader);
+      server.join(reader);
+      server.wake();
       return reader;
     },
     reaches: (status: string) => until(() => server.status.status === status, () => `"${status}", it is "${server.status.status}"`),
@@ -445,13 +446,27 @@ test('a stream is opened whatever the state of the server, starts it, and is tol
   const it = serve(t, launchOf('dies-at-start.mjs', [], { maxRestarts: 0 }));
   it.clock.advance(3_000);
   const [first, second] = [new Reader(), new Reader()];
-  assert.equal(it.server.listen(first), undefined);
+  const listen = (reader: Reader) => (it.server.join(reader), it.server.wake());
+  assert.equal(listen(first), undefined);
   assert.deepEqual([it.server.status.status, it.server.status.lastUsed], ['starting', '2026-01-01T12:00:03.000Z']);
   await it.reaches('error');
   assert.deepEqual(first.take(), ['error {"error":"exited with code 1"}']);
-  assert.equal(it.server.listen(second)?.reason, 'unavailable');
+  assert.equal(listen(second)?.reason, 'unavailable');
   await it.clock.run(60_000);
-  assert.equal(it.server.listen(new Reader()), undefined); // 60 s later it is worth an attempt
+  assert.equal(listen(new Reader()), undefined); // 60 s later it is worth an attempt
+});
+
+test('what a server says about one request or one elicitation of somebody reaches no simple stream', async (t) => {
+  const it = serve(t, launchOf('server.mjs'));
+  const reader = it.listen();
+  for (const [method, params] of [
+    ['notifications/cancelled', { requestId: 1 }],
+    ['notifications/cancelled', {}],
+    ['notifications/elicitation/complete', { elicitationId: 'e' }],
+  ] as const) await settled(it.call('notify', { method, params }));
+  await settled(it.call('notify', { method: 'notifications/vendor/x', params: {} }));
+  await until(() => reader.events.length > 0, 'the one that is for all');
+  assert.deepEqual(reader.take().map((event) => JSON.parse(event.slice('message '.length)).method), ['notifications/vendor/x']);
 });
 
 // ---- idle
@@ -475,7 +490,7 @@ test('what counts as use puts the end of a server off, and a ping does not', asy
   const uses: Readonly<Record<string, (it: ReturnType<typeof serve>) => unknown>> = {
     'a request': (it) => settled(it.call('echo')),
     'a notification': (it) => it.notify('notifications/vendor/x'),
-    'a stream that closes': (it) => it.server.unlisten(it.listen()),
+    'a stream that closes': (it) => it.server.leave(it.listen()),
     'an initialize': (it) => settled(it.send('initialize')),
   };
   for (const [what, use] of [...Object.entries(uses), ['a ping', (it: ReturnType<typeof serve>) => it.send('ping')] as const]) {
@@ -506,7 +521,7 @@ test('a call in flight and an open stream keep a server, however long, and the t
   assert.deepEqual((await settled(held)).result.content, [{ type: 'text', text: 'done' }]);
   await it.clock.run(10_000);
   assert.equal(it.statuses().at(-1), 'running');
-  it.server.unlisten(reader);
+  it.server.leave(reader);
   await it.clock.run(999);
   assert.equal(it.statuses().at(-1), 'running');
   await it.clock.run(1);

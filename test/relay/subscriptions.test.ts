@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Limits } from '../../src/config/limits.ts';
 import type { Profile } from '../../src/protocol/legacy.ts';
+import { lonelyCaller, SIMPLE } from '../../src/relay/exchange.ts';
 import type { Tap } from '../../src/relay/relay.ts';
 import { Subscriptions } from '../../src/relay/subscriptions.ts';
 import { testWorld } from '../child/world.ts';
@@ -16,7 +17,7 @@ function profile(capabilities: object = ALL): Profile {
 function subscribed({ readers = 1, limits = {} }: { readers?: number; limits?: Partial<Limits> } = {}) {
   const test = new TestRelay({ limits });
   const world = testWorld(test.clock, { limits });
-  const subscriptions = new Subscriptions('fs', world, test.relay);
+  const subscriptions = new Subscriptions('fs', world, test.relay, false);
   const listening = Array.from({ length: readers }, () => new Reader());
   listening.forEach((reader) => subscriptions.add(reader));
   // What the server does with a request that is not handled.
@@ -74,12 +75,14 @@ test('what is for everybody goes to every stream once, byte for byte, until the 
   ];
   for (const message of messages) it.hears(message);
   for (const reader of it.readers) assert.deepEqual(reader.take(), messages.map((message) => `message ${message}`));
-  assert.equal(it.subscriptions.listeners, 3);
+  assert.equal(it.subscriptions.awake, true);
   it.subscriptions.delete(it.readers[1]!);
   it.subscriptions.delete(it.readers[1]!);
   it.hears(messages[0]!);
   assert.deepEqual(it.readers.map(({ events }) => events.length), [1, 0, 1]);
-  assert.equal(it.subscriptions.listeners, 2);
+  assert.equal(it.subscriptions.awake, true);
+  for (const reader of it.readers) it.subscriptions.delete(reader);
+  assert.equal(it.subscriptions.awake, false);
 });
 
 test('a line end between the members of a message does not end its event', () => {
@@ -94,13 +97,11 @@ test('what is about somebody’s task, request, elicitation or resource goes to 
     ['notifications/tasks/status', { taskId: 't', status: 'working' }],
     ['notifications/vendor/progress', { progressToken: 1 }],
     ['notifications/vendor/file', { uri: 'file:///x' }],
-    ['notifications/elicitation/complete', { elicitationId: 'e' }],
-    ['notifications/cancelled', { requestId: 1 }],
-    ['notifications/cancelled', {}],
   ] as const;
   for (const [method, params] of bound) it.hears({ jsonrpc: '2.0', method, params });
+  it.subscriptions.tell(notification({ jsonrpc: '2.0', method: 'notifications/elicitation/complete', params: { elicitationId: 'e' } }), undefined);
   assert.deepEqual(it.readers[0]!.take(), []);
-  assert.equal(it.entries.filter(({ event }) => event === 'unclaimed').length, bound.length);
+  assert.equal(it.entries.filter(({ event }) => event === 'unclaimed').length, bound.length + 1);
 });
 
 test('a failure is an error event for every stream, and the streams stay', () => {
@@ -123,18 +124,19 @@ test('the end of a server is a close event for every stream, and its end, once',
     assert.deepEqual(reader.take(), ['close {}']);
     assert.equal(reader.ended, 1);
   }
-  assert.equal(it.subscriptions.listeners, 0);
+  assert.equal(it.subscriptions.awake, false);
 });
 
 test('a stream that leaves while something is sent costs the others nothing', () => {
   const it = subscribed({ readers: 0 });
   const all = Array.from({ length: 3 }, () => new Reader());
-  const leaver = { write: () => all.forEach((reader) => it.subscriptions.delete(reader)), end: () => {} };
+  const closed = { holder: SIMPLE, open: false, hear() {}, failed() {}, onServerEnd() {} };
+  const leaver = { ...closed, hear: () => all.forEach((reader) => it.subscriptions.delete(reader)) };
   for (const reader of [all[0]!, leaver, all[1]!, all[2]!]) it.subscriptions.add(reader);
   it.hears(log('info'));
-  assert.equal(it.subscriptions.listeners, 1);
+  assert.equal(it.subscriptions.awake, false);
   assert.equal(all[0]!.events.length, 1);
-  it.subscriptions.add({ write: () => {}, end: () => it.subscriptions.delete(leaver) });
+  it.subscriptions.add({ ...closed, onServerEnd: () => it.subscriptions.delete(leaver) });
   it.subscriptions.close();
 });
 
@@ -143,7 +145,7 @@ test('a stream that leaves while something is sent costs the others nothing', ()
 const MAX_PENDING = 3; // and as many of those who left are remembered
 
 /** Who is in flight at the child, and where a log line goes: to the call's own response, or to the streams. */
-const ROUTES: readonly (readonly [string, (it: ReturnType<typeof subscribed>) => FakeExchange[], 'streams' | 'response'])[] = [
+const ROUTES: readonly (readonly [string, (it: ReturnType<typeof subscribed>) => FakeExchange[], 'streams' | 'response' | 'nobody'])[] = [
   ['nobody is in flight', () => [], 'streams'],
   ['one call is in flight whose response is a stream', (it) => dispatched(it, call(1)), 'response'],
   ['one call is in flight whose response cannot stream', (it) => dispatched(it, call(1, 1, { streams: false })), 'streams'],
@@ -158,7 +160,7 @@ const ROUTES: readonly (readonly [string, (it: ReturnType<typeof subscribed>) =>
       for (let id = 3; id <= MAX_PENDING + 2; id++) it.test.answers(id); // all but the one that is forgotten
       return stays;
     },
-    'streams',
+    'nobody', // one of those may have been a session
   ],
   [
     'one call was answered and another is in flight',
@@ -172,7 +174,7 @@ const ROUTES: readonly (readonly [string, (it: ReturnType<typeof subscribed>) =>
   [
     'one caller has two calls in flight',
     (it) => {
-      const caller = { era: 'legacy' } as const;
+      const caller = lonelyCaller();
       return dispatched(it, call(1, 1, { caller }), call(2, 2, { caller }));
     },
     'response',
@@ -197,14 +199,17 @@ function gone(it: ReturnType<typeof subscribed>, exchanges: FakeExchange[], ...w
   return exchanges;
 }
 
+const WHERE = { streams: 'every simple stream', response: 'that call alone', nobody: 'nobody, and is logged' };
+
 for (const [when, prepare, where] of ROUTES) {
-  test(`when ${when} a log line goes to ${where === 'streams' ? 'every simple stream' : 'that call alone'}`, () => {
+  test(`when ${when} a log line goes to ${WHERE[where]}`, () => {
     const it = subscribed({ readers: 2, limits: { maxPending: MAX_PENDING } });
     const exchanges = prepare(it);
     const line = '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":{"n":9007199254740993}}}';
     it.hears(line);
     for (const reader of it.readers) assert.deepEqual(reader.take(), where === 'streams' ? [`message ${line}`] : []);
     assert.deepEqual(exchanges.flatMap(({ notified }) => notified), where === 'response' ? [line] : []);
+    assert.equal(it.entries.filter(({ event }) => event === 'unclaimed').length, where === 'nobody' ? 1 : 0);
   });
 }
 

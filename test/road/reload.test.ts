@@ -83,7 +83,7 @@ for (const [what, servers] of [['removed', {}], ['disabled', { x: off }]] as con
     const clock = fakeClock();
     const proxy = await startProxy(t, { x: good }, { clock });
     await proxy.becomes('x', 'running');
-    const slow = proxy.call('x', 'tools/call', { name: 'sleep', arguments: { ms: 1_000 } });
+    const slow = proxy.call('x', 'tools/call', { name: 'sleep', arguments: { ms: 50 } });
     const never = proxy.call('x', 'tools/call', { name: 'hold', arguments: { key: 'k' } });
     await proxy.becomes('x', ({ pendingRequests }: any) => pendingRequests === 2);
     await proxy.configure(servers);

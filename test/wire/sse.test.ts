@@ -245,6 +245,8 @@ test('a stream for a reader who has left already is closed from the beginning', 
   const clock = fakeClock();
   let closed = 0;
   const stream = new SseStream(response!, { clock, limits: LIMITS }, () => closed++);
+  assert.equal(closed, 0, 'not before whoever opened it knows it');
+  await Promise.resolve();
   assert.deepEqual([stream.open, closed, clock.pending], [false, 1, 0]);
   assert.equal(stream.write(encodeEvent('message', 'x')), false);
   stream.end();

@@ -1,0 +1,119 @@
+// What one client with a session declared, and what it was asked and has not answered yet. Ids are fresh and belong
+// to the session: the child's own could be anybody's (R-27).
+
+import type { Deadline } from '../base/clock.ts';
+import { ProxyError } from '../base/errors.ts';
+import type { World } from '../config/world.ts';
+import type { Question } from '../relay/exchange.ts';
+import { splice, type Span } from '../wire/envelope.ts';
+import { encodeCall, isObject, paramsOf, textOf, type RpcRequest, type RpcResponse } from '../wire/jsonrpc.ts';
+
+/** Sends a message on one stream of the client. */
+export type Carrier = (message: Buffer) => void;
+
+interface Asked {
+  readonly id: number;
+  readonly question: Question;
+  /** The stream that carried it; none while there is no stream. */
+  carrier: Carrier | undefined;
+  deadline: Deadline | undefined;
+}
+
+export class Asking {
+  /** As declared in `initialize`. */
+  capabilities: Readonly<Record<string, unknown>> = {};
+  readonly #world: World;
+  readonly #carrier: () => Carrier | undefined;
+  readonly #asked = new Map<number, Asked>();
+  #lastId = 0;
+
+  /** `carrier`: the stream on which a question can go now, if there is one (R-59c). */
+  constructor(world: World, carrier: () => Carrier | undefined) {
+    this.#world = world;
+    this.#carrier = carrier;
+  }
+
+  /** Whether the client declared what this request needs (R-59b). */
+  canAsk(request: RpcRequest): boolean {
+    const { sampling, elicitation, roots } = this.capabilities;
+    const params = paramsOf(request);
+    switch (request.method) {
+      case 'sampling/createMessage':
+        return isObject(sampling) && ((params['tools'] === undefined && params['toolChoice'] === undefined) || 'tools' in sampling);
+      case 'elicitation/create':
+        if (!isObject(elicitation)) return false;
+        // An empty declaration is an older client's word for forms.
+        return params['mode'] === 'url' ? 'url' in elicitation : 'form' in elicitation || !('url' in elicitation);
+      case 'roots/list':
+        return isObject(roots);
+      default:
+        return false;
+    }
+  }
+
+  ask(question: Question): void {
+    const asked: Asked = { id: ++this.#lastId, question, carrier: undefined, deadline: undefined };
+    this.#asked.set(asked.id, asked);
+    if (this.#send(asked)) return;
+    asked.deadline = this.#world.deadlines.add(this.#world.limits.askWaitMs, () => {
+      this.#asked.delete(asked.id);
+      question.answer(new ProxyError('no_client', `No client stream for ${question.request.method}`));
+    });
+  }
+
+  /** A stream has opened: what waited for one goes out. */
+  retry(): void {
+    for (const asked of this.#asked.values()) if (asked.carrier === undefined) this.#send(asked);
+  }
+
+  /** The server does not wait any more; the client is told on the stream that carried the question. */
+  withdraw(question: Question, reason: string): void {
+    for (const asked of this.#asked.values()) {
+      if (asked.question !== question) continue;
+      this.#forget(asked);
+      asked.carrier?.(encodeCall('notifications/cancelled', { requestId: asked.id, reason }));
+    }
+  }
+
+  /** The client's answer. One that nobody waits for is ignored (R-28). */
+  answer(response: RpcResponse): void {
+    const asked = typeof response.id === 'number' ? this.#asked.get(response.id) : undefined;
+    const idAt = response.layout.top.find(({ name }) => name === 'id');
+    if (asked?.carrier === undefined || idAt === undefined) return;
+    this.#forget(asked);
+    asked.question.answer({ raw: response.raw, idAt });
+  }
+
+  /** Whether a progress token is one that the server chose for a question that is open here. */
+  hasToken(tokenText: string): boolean {
+    for (const { question } of this.#asked.values()) {
+      const token = question.request.layout.meta.find(({ name }) => name === 'progressToken');
+      if (token !== undefined && textOf(question.request.raw, token) === tokenText) return true;
+    }
+    return false;
+  }
+
+  /** The client is gone. */
+  close(): void {
+    for (const asked of [...this.#asked.values()]) {
+      this.#forget(asked);
+      asked.question.answer(new ProxyError('no_client', 'The client is gone'));
+    }
+  }
+
+  #send(asked: Asked): boolean {
+    const carrier = this.#carrier();
+    if (carrier === undefined) return false;
+    asked.deadline?.cancel();
+    asked.carrier = carrier;
+    const { raw, layout } = asked.question.request;
+    const id = layout.top.find(({ name }) => name === 'id') as Span;
+    carrier(splice(raw, [{ at: id.at, end: id.end, text: String(asked.id) }]));
+    return true;
+  }
+
+  #forget(asked: Asked): void {
+    asked.deadline?.cancel();
+    this.#asked.delete(asked.id);
+  }
+}

@@ -1,0 +1,105 @@
+// Which transport a request speaks: the same paths serve simple clients, clients of 2024-11-05 and clients of
+// Streamable HTTP, told apart request by request (B.9, B.15).
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { ProxyError } from '../base/errors.ts';
+import type { World } from '../config/world.ts';
+import { parseAccept } from '../http/accept.ts';
+import { readJsonBody } from '../http/body.ts';
+import { fault } from '../http/reply.ts';
+import { classify, classifyInline, type Verdict } from '../protocol/classify.ts';
+import type { Fleet } from '../relay/fleet.ts';
+import { readMessage } from '../wire/jsonrpc.ts';
+import { HttpSseTransport } from './http-sse.ts';
+import { SimpleTransport } from './simple.ts';
+import { StreamableHttpTransport } from './streamable-http.ts';
+
+export interface DoorOptions {
+  /** Scheme and host of the URLs given out; without it, those of the request. */
+  readonly origin: string | undefined;
+  readonly basePath: string;
+  /** What GET /sse announces: what `Accept` asks for, or always the one. */
+  readonly sseEndpoint: 'auto' | 'json' | 'uri';
+}
+
+export class Door {
+  readonly simple: SimpleTransport;
+  readonly httpSse: HttpSseTransport;
+  readonly streamable: StreamableHttpTransport;
+  readonly #world: World;
+  readonly #sseEndpoint: DoorOptions['sseEndpoint'];
+
+  constructor(fleet: Fleet, world: World, { origin, basePath, sseEndpoint }: DoorOptions) {
+    this.#world = world;
+    this.#sseEndpoint = sseEndpoint;
+    this.simple = new SimpleTransport(fleet, world, origin, basePath);
+    this.httpSse = new HttpSseTransport(fleet, world, basePath);
+    this.streamable = new StreamableHttpTransport(fleet, world);
+  }
+
+  /** `POST /:server/mcp`. */
+  async mcp(name: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const version = req.headers['mcp-protocol-version']?.toString();
+    const session = req.headers['mcp-session-id']?.toString();
+    this.#serve(name, classify(await this.#read(req, res), { version, session }), req, res);
+  }
+
+  /** `POST /:server/message`: of a stream where the query names one, else simple. */
+  async message(name: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const query = queryOf(req);
+    const session = query.get('sessionId') ?? query.get('session_id');
+    const body = await this.#read(req, res);
+    if (session !== null) return this.httpSse.post(name, session, body, req, res);
+    this.#serve(name, classifyInline(body, req.headers['mcp-protocol-version']?.toString()), req, res);
+  }
+
+  /** `GET /:server/sse`: MCP clients name the type of the stream in `Accept`, simple ones do not (R-120). */
+  sse(name: string, req: IncomingMessage, res: ServerResponse): void {
+    const asked = queryOf(req).get('endpoint');
+    const form = asked === 'json' || asked === 'uri' ? asked : this.#sseEndpoint;
+    const plain = form === 'auto' ? parseAccept(req.headers.accept).sse : form === 'uri';
+    if (plain) this.httpSse.stream(name, res);
+    else this.simple.stream(name, req, res);
+  }
+
+  async #read(req: IncomingMessage, res: ServerResponse): Promise<ReturnType<typeof readMessage>> {
+    return readMessage(await readJsonBody(req, res, this.#world), this.#world.limits);
+  }
+
+  #serve(name: string, verdict: Verdict, req: IncomingMessage, res: ServerResponse): void {
+    try {
+      switch (verdict.is) {
+        case 'simple':
+          return this.simple.post(name, verdict.body, verdict.accepted, req, res);
+        case 'initialize':
+          return this.streamable.initialize(name, verdict.request, req, res);
+        case 'session':
+          return this.streamable.post(name, verdict.session, verdict.body, req, res);
+        case 'refused':
+          throw verdict.error;
+      }
+    } catch (error) {
+      const idText = idOf(verdict);
+      if (error instanceof ProxyError && idText !== undefined) return fault(res, error, idText);
+      throw error;
+    }
+  }
+}
+
+/** The id of the request that a verdict is about, as it was written. */
+function idOf(verdict: Verdict): string | undefined {
+  switch (verdict.is) {
+    case 'refused':
+      return verdict.idText;
+    case 'initialize':
+      return verdict.request.idText;
+    case 'simple':
+    case 'session':
+      return verdict.body.kind === 'request' ? verdict.body.idText : undefined;
+  }
+}
+
+function queryOf(req: IncomingMessage): URLSearchParams {
+  const [, query = ''] = (req.url ?? '').split('?', 2);
+  return new URLSearchParams(query);
+}

@@ -1,0 +1,130 @@
+// HTTP+SSE of 2024-11-05: the open stream is the session. Its first event says where to POST; every answer, request
+// and notification comes as a `message` event on it (B.15).
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { asProxyError, ProxyError } from '../base/errors.ts';
+import type { World } from '../config/world.ts';
+import type { Fleet } from '../relay/fleet.ts';
+import type { McpServer } from '../relay/server.ts';
+import { oneLine } from '../wire/envelope.ts';
+import { paramsOf, type Batch, type Malformed, type RpcMessage } from '../wire/jsonrpc.ts';
+import { encodeEvent, SseStream } from '../wire/sse.ts';
+import { malformedError } from '../protocol/classify.ts';
+import { isModern } from '../protocol/revisions.ts';
+import { encoded } from './answer.ts';
+import { Client, type SessionExchange } from './client.ts';
+import { Sessions, type Registered } from './sessions.ts';
+
+export class HttpSseTransport {
+  readonly #fleet: Fleet;
+  readonly #world: World;
+  readonly #basePath: string;
+  readonly #sessions: Sessions<Session>;
+
+  constructor(fleet: Fleet, world: World, basePath: string) {
+    this.#fleet = fleet;
+    this.#world = world;
+    this.#basePath = basePath;
+    this.#sessions = new Sessions(world);
+  }
+
+  /** `GET /:server/sse` of an MCP client. */
+  stream(name: string, res: ServerResponse): void {
+    const server = this.#fleet.get(name);
+    this.#sessions.reserve(name)('used');
+    const session: Session = new Session(name, server, res, this.#fleet, this.#world, (why) => this.#sessions.end(session, why));
+    this.#sessions.add(session);
+    // A path without an origin is right behind every reverse proxy, and the same origin by construction (R-123).
+    session.write('endpoint', Buffer.from(`${this.#basePath}/${encodeURIComponent(name)}/message?sessionId=${session.id}`));
+    server.wake();
+  }
+
+  /** `POST /:server/message?sessionId=`: always 202, the answer is an event. */
+  post(name: string, id: string, body: RpcMessage | Batch | Malformed, req: IncomingMessage, res: ServerResponse): void {
+    this.#fleet.get(name);
+    const session = this.#sessions.get(id, name);
+    if (isModern(req.headers['mcp-protocol-version']?.toString().trim())) {
+      throw new ProxyError('bad_version', 'Unsupported protocol version on this path');
+    }
+    if (body.kind === 'malformed') throw malformedError(body);
+    if (body.kind === 'batch') throw new ProxyError('invalid_request', 'Invalid Request: this transport has no batches');
+    res.writeHead(202, { 'content-type': 'text/plain' }).end('Accepted');
+    session.take(body);
+  }
+
+  /** Sessions at this server. */
+  count(name: string): number {
+    return this.#sessions.count(name);
+  }
+}
+
+class Session implements Registered {
+  readonly id = Sessions.newId();
+  readonly serverName: string;
+  readonly busy = true; // it is its stream
+  readonly usedAt = 0;
+  readonly #stream: SseStream;
+  readonly #fleet: Fleet;
+  readonly #join: (server: McpServer) => Client;
+  #client: Client;
+
+  constructor(serverName: string, server: McpServer, res: ServerResponse, fleet: Fleet, world: World, onEnd: (why: ProxyError) => void) {
+    this.serverName = serverName;
+    this.#fleet = fleet;
+    const gone = (): void => onEnd(new ProxyError('session_closed', 'Session closed'));
+    this.#stream = new SseStream(res, world, gone);
+    this.#join = (server) =>
+      new Client(server, world, {
+        carrier: () => (message) => this.write('message', message),
+        hear: (_, frame) => void this.#stream.write(frame),
+        open: () => true,
+        onServerEnd: gone,
+      });
+    this.#client = this.#join(server);
+  }
+
+  /** From its first `initialize` on, a session may have a process of its own. */
+  #isolate(params: Readonly<Record<string, unknown>>): void {
+    const server = this.#fleet.forSession(this.serverName, params);
+    if (server === this.#client.server) return;
+    this.#client.close(new ProxyError('session_closed', 'Session closed'));
+    this.#fleet.release(this.serverName, this.#client.server);
+    this.#client = this.#join(server);
+  }
+
+  write(event: string, message: Buffer): void {
+    this.#stream.write(encodeEvent(event, oneLine(message)));
+  }
+
+  take(message: RpcMessage): void {
+    if (message.kind !== 'request') return this.#client.take(message);
+    const { id, idText } = message;
+    if (message.method === 'initialize') {
+      try {
+        this.#isolate(paramsOf(message));
+      } catch (error) {
+        return this.write('message', encoded(asProxyError(error), idText));
+      }
+      this.#client.declare(message);
+    }
+    const client = this.#client;
+    const exchange: SessionExchange = {
+      id,
+      idText,
+      caller: client,
+      streams: true,
+      notify: (interim) => this.write('message', interim),
+      settle: (answer) => {
+        if (client.exchanges.delete(exchange)) this.write('message', encoded(answer, idText));
+      },
+      drop: () => void client.exchanges.delete(exchange),
+    };
+    client.dispatch(exchange, message);
+  }
+
+  close(why: ProxyError): void {
+    this.#client.close(why);
+    this.#fleet.release(this.serverName, this.#client.server);
+    this.#stream.end();
+  }
+}

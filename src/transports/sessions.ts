@@ -1,0 +1,113 @@
+// The sessions of one transport, server by server: bounded in number and in idle time. Ids are made here alone, from
+// a secure source, and an id of one server is nothing to another.
+
+import { randomBytes } from 'node:crypto';
+import type { Deadline } from '../base/clock.ts';
+import { ProxyError } from '../base/errors.ts';
+import type { World } from '../config/world.ts';
+
+/** What the registry needs to know of a session. */
+export interface Registered {
+  readonly id: string;
+  readonly serverName: string;
+  /** A request without an answer, or an open stream. */
+  readonly busy: boolean;
+  /** Monotonic milliseconds of the last message. */
+  readonly usedAt: number;
+  /** Ends it, whatever is open. */
+  close(why: ProxyError): void;
+}
+
+export class Sessions<S extends Registered> {
+  readonly #world: World;
+  readonly #byId = new Map<string, S>();
+  readonly #counts = new Map<string, number>();
+  /** Places for sessions whose `initialize` is on its way. */
+  readonly #reserved = new Map<string, number>();
+  #sweep: Deadline | undefined;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  /** A fresh id: 128 random bits in hex (R-85). */
+  static newId(): string {
+    return randomBytes(16).toString('hex');
+  }
+
+  /**
+   * Keeps a place for one more at this server, if need be that of the longest idle one, never that of one in use. The
+   * result gives the place back, once: `unused` also does what `onUnused` says. `false`: it has been given back before.
+   * @throws ProxyError `session_limit`
+   */
+  reserve(serverName: string, onUnused = (): void => {}): (as: 'used' | 'unused') => boolean {
+    try {
+      this.#makeRoom(serverName);
+    } catch (error) {
+      onUnused();
+      throw error;
+    }
+    this.#reserved.set(serverName, (this.#reserved.get(serverName) ?? 0) + 1);
+    let open = true;
+    return (as) => {
+      if (!open) return false;
+      open = false;
+      const left = (this.#reserved.get(serverName) ?? 1) - 1;
+      if (left > 0) this.#reserved.set(serverName, left);
+      else this.#reserved.delete(serverName);
+      if (as === 'unused') onUnused();
+      return true;
+    };
+  }
+
+  #makeRoom(serverName: string): void {
+    if (this.count(serverName) + (this.#reserved.get(serverName) ?? 0) < this.#world.limits.maxSessions) return;
+    let idlest: S | undefined;
+    for (const session of this.#byId.values()) {
+      if (session.serverName !== serverName || session.busy) continue;
+      if (idlest === undefined || session.usedAt < idlest.usedAt) idlest = session;
+    }
+    if (idlest === undefined) throw new ProxyError('session_limit', 'Too many sessions');
+    this.end(idlest, new ProxyError('session_closed', 'Session closed'));
+  }
+
+  add(session: S): void {
+    this.#byId.set(session.id, session);
+    this.#counts.set(session.serverName, this.count(session.serverName) + 1);
+    this.#sweep ??= this.#world.deadlines.add(this.#world.limits.sessionTimeoutMs, () => this.#expire());
+  }
+
+  /** The session of this id at this server. @throws ProxyError `session_not_found` */
+  get(id: string, serverName: string): S {
+    const session = this.#byId.get(id);
+    if (session?.serverName === serverName) return session;
+    throw new ProxyError('session_not_found', 'Session not found');
+  }
+
+  /** Ends a session; safe to call twice. */
+  end(session: S, why: ProxyError): void {
+    if (!this.#byId.delete(session.id)) return;
+    const left = this.count(session.serverName) - 1;
+    if (left > 0) this.#counts.set(session.serverName, left);
+    else this.#counts.delete(session.serverName);
+    session.close(why);
+  }
+
+  /** Sessions at this server. */
+  count(serverName: string): number {
+    return this.#counts.get(serverName) ?? 0;
+  }
+
+  #expire(): void {
+    const { clock, deadlines, limits } = this.#world;
+    const now = clock.now();
+    let next = limits.sessionTimeoutMs;
+    for (const session of [...this.#byId.values()]) {
+      const left = session.usedAt + limits.sessionTimeoutMs - now;
+      if (session.busy) continue;
+      if (left <= 0) this.end(session, new ProxyError('session_closed', 'Session closed'));
+      else next = Math.min(next, left);
+    }
+    this.#sweep = this.#byId.size === 0 ? undefined : deadlines.add(next, () => this.#expire());
+  }
+}

@@ -1,0 +1,341 @@
+// Streamable HTTP of 2025-03-26, 2025-06-18 and 2025-11-25: sessions, answers as JSON or as a stream, a standalone
+// stream for what belongs to no request, and streams that can be resumed (B.11 to B.13).
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Deadline } from '../base/clock.ts';
+import { ProxyError } from '../base/errors.ts';
+import type { World } from '../config/world.ts';
+import { parseAccept, type Accepts } from '../http/accept.ts';
+import { empty, fault, json } from '../http/reply.ts';
+import { badVersion } from '../protocol/classify.ts';
+import { isModern, legacyRevision, PREFERRED_LEGACY, type Revision } from '../protocol/revisions.ts';
+import { lonelyCaller } from '../relay/exchange.ts';
+import type { Fleet } from '../relay/fleet.ts';
+import type { McpServer } from '../relay/server.ts';
+import { oneLine } from '../wire/envelope.ts';
+import { encodeError, paramsOf, type Batch, type Id, type RpcMessage, type RpcRequest } from '../wire/jsonrpc.ts';
+import { encodeEvent, SseStream } from '../wire/sse.ts';
+import { acceptable, answerBatch, encoded } from './answer.ts';
+import { Client, type SessionExchange } from './client.ts';
+import { Sessions, type Registered } from './sessions.ts';
+import { LogicalStream, parseEventId, StreamLog } from './stream-log.ts';
+
+export class StreamableHttpTransport {
+  readonly #fleet: Fleet;
+  readonly #world: World;
+  readonly #sessions: Sessions<Session>;
+  #lastStream = 0;
+
+  constructor(fleet: Fleet, world: World) {
+    this.#fleet = fleet;
+    this.#world = world;
+    this.#sessions = new Sessions(world);
+  }
+
+  /** `initialize`: answered for the child, and opens a session. */
+  initialize(name: string, request: RpcRequest, req: IncomingMessage, res: ServerResponse): void {
+    const accepts = acceptable(req);
+    this.#fleet.get(name);
+    const server = this.#fleet.forSession(name, paramsOf(request));
+    const giveBack = this.#sessions.reserve(name, () => this.#fleet.release(name, server));
+    const { idText } = request;
+    const settle = (answer: Buffer | ProxyError): void => {
+      if (answer instanceof ProxyError) {
+        giveBack('unused');
+        return fault(res, answer, idText);
+      }
+      if (!giveBack('used')) return; // the client has left
+      const session = this.#open(name, server, request, answer);
+      if (accepts.json) return json(res, 200, answer, { 'mcp-session-id': session.id });
+      res.setHeader('mcp-session-id', session.id);
+      const stream = new SseStream(res, this.#world);
+      stream.write(encodeEvent('message', oneLine(answer)));
+      stream.end();
+    };
+    const exchange = { idText, caller: lonelyCaller(), streams: false, notify() {}, settle };
+    res.once('close', () => {
+      if (giveBack('unused')) server.cancel(exchange);
+    });
+    server.dispatch(exchange, request);
+  }
+
+  /** A POST that names a session. */
+  post(name: string, id: string, body: RpcMessage | Batch, req: IncomingMessage, res: ServerResponse): void {
+    this.#fleet.get(name);
+    const session = this.#session(name, id, req);
+    session.used();
+    switch (body.kind) {
+      case 'request':
+        session.request(body, acceptable(req), res);
+        return;
+      case 'notification':
+        if (body.method === 'notifications/initialized') session.initialized();
+        session.client.take(body);
+        return empty(res, 202);
+      case 'response':
+        session.client.take(body);
+        return empty(res, 202);
+      case 'batch':
+        return session.batch(body, req, res);
+    }
+  }
+
+  /** `GET /:server/mcp`: the standalone stream, or the rest of a broken one. */
+  stream(name: string, req: IncomingMessage, res: ServerResponse): void {
+    this.#fleet.get(name);
+    const session = this.#addressed(name, req, res);
+    if (session === undefined) return;
+    const accept = req.headers.accept;
+    if (!parseAccept(accept).sse && !/\*\/\*|text\/\*/.test(accept ?? '')) {
+      throw new ProxyError('not_acceptable', 'Not Acceptable: this stream is text/event-stream');
+    }
+    session.attach(req.headers['last-event-id']?.toString(), res);
+  }
+
+  /** `DELETE /:server/mcp`: the client ends its session. */
+  delete(name: string, req: IncomingMessage, res: ServerResponse): void {
+    this.#fleet.get(name);
+    const session = this.#addressed(name, req, res);
+    if (session === undefined) return;
+    this.#sessions.end(session, new ProxyError('session_closed', 'Session closed'));
+    empty(res, 204);
+  }
+
+  /** Sessions at this server. */
+  count(name: string): number {
+    return this.#sessions.count(name);
+  }
+
+  #open(name: string, server: McpServer, request: RpcRequest, answer: Buffer): Session {
+    const { result } = JSON.parse(answer.toString()) as { result: { protocolVersion?: unknown } };
+    const revision = legacyRevision(result.protocolVersion) ?? PREFERRED_LEGACY;
+    const session: Session = new Session(name, server, revision, this.#world, {
+      streamId: () => (++this.#lastStream).toString(36),
+      onServerEnd: () => this.#sessions.end(session, new ProxyError('session_closed', 'Session closed')),
+      onClose: () => this.#fleet.release(name, server),
+    });
+    session.client.declare(request);
+    this.#sessions.add(session);
+    return session;
+  }
+
+  /** @throws ProxyError `session_not_found`, `bad_version` */
+  #session(name: string, id: string, req: IncomingMessage): Session {
+    const session = this.#sessions.get(id, name);
+    const version = req.headers['mcp-protocol-version']?.toString().trim();
+    if (version !== undefined && legacyRevision(version) === undefined) throw badVersion(version);
+    return session;
+  }
+
+  /** The session of a GET or DELETE; a client that can have none is told which methods are left for it. */
+  #addressed(name: string, req: IncomingMessage, res: ServerResponse): Session | undefined {
+    const id = req.headers['mcp-session-id']?.toString();
+    const modern = isModern(req.headers['mcp-protocol-version']?.toString().trim());
+    if (id !== undefined && !modern) return this.#session(name, id, req);
+    if (req.method === 'DELETE' && !modern) throw new ProxyError('session_required', 'Mcp-Session-Id required');
+    res.setHeader('allow', modern ? 'POST' : 'POST, DELETE');
+    throw new ProxyError('method_not_allowed', 'Method not allowed: a stream belongs to a session, and this request names none');
+  }
+}
+
+interface SessionHooks {
+  streamId(): string;
+  onClose(): void;
+  onServerEnd(): void;
+}
+
+/** One session: its streams, and its requests in flight. */
+class Session implements Registered {
+  readonly id = Sessions.newId();
+  readonly serverName: string;
+  readonly client: Client;
+  readonly world: World;
+  readonly revision: Revision;
+  usedAt: number;
+  readonly #hooks: SessionHooks;
+  readonly #log: StreamLog;
+  readonly #standalone: LogicalStream;
+  readonly #posts = new Map<string, LogicalStream>();
+  #connections = 0;
+  #closed = false;
+
+  constructor(serverName: string, server: McpServer, revision: Revision, world: World, hooks: SessionHooks) {
+    this.serverName = serverName;
+    this.world = world;
+    this.revision = revision;
+    this.usedAt = world.clock.now();
+    this.#hooks = hooks;
+    this.#log = new StreamLog(world.limits);
+    this.#standalone = this.#newStream();
+    this.#standalone.hold();
+    this.client = new Client(server, world, {
+      carrier: () => {
+        const newest = [...this.client.exchanges].findLast((exchange) => exchange.streams);
+        if (newest !== undefined) return (message) => newest.notify(message);
+        return this.#standalone.open ? (message) => this.#standalone.write(message) : undefined;
+      },
+      hear: (message) => {
+        const repeated = message.includes('/list_changed"') && this.#standalone.waiting(message);
+        if (!repeated) this.#standalone.write(message);
+      },
+      open: () => this.#connections > 0,
+      onServerEnd: hooks.onServerEnd,
+    });
+  }
+
+  get busy(): boolean {
+    return this.#connections > 0 || this.client.exchanges.size > 0;
+  }
+
+  used(): void {
+    this.usedAt = this.world.clock.now();
+  }
+
+  /** The client is ready for what belongs to no request (R-55). */
+  initialized(): void {
+    this.#standalone.release();
+  }
+
+  request(request: RpcRequest, accepts: Accepts, res: ServerResponse): void {
+    if (request.method !== 'ping') this.initialized();
+    if (request.method === 'initialize') this.client.declare(request);
+    this.client.dispatch(new PostExchange(request, this, accepts, res), request);
+  }
+
+  batch(batch: Batch, req: IncomingMessage, res: ServerResponse): void {
+    if (!this.revision.batches) throw new ProxyError('invalid_request', 'Invalid Request: this revision has no batches');
+    for (const message of batch.messages) {
+      if (message.kind !== 'malformed' && message.kind !== 'response' && message.method !== 'ping') this.initialized();
+      if (message.kind === 'notification' || message.kind === 'response') this.client.take(message);
+    }
+    const messages = batch.messages.filter(({ kind }) => kind !== 'response');
+    if (messages.every(({ kind }) => kind === 'notification')) return empty(res, 202);
+    const { client } = this;
+    for (const [request, answer] of answerBatch({ kind: 'batch', messages }, res, acceptable(req), this.world)) {
+      const { id, idText } = request;
+      const settle = (got: Buffer | ProxyError): void => {
+        if (!client.exchanges.delete(exchange)) return;
+        this.used();
+        answer(got);
+      };
+      const drop = (): void => settle(new ProxyError('cancelled', 'Request cancelled'));
+      const exchange: SessionExchange = { id, idText, caller: client, streams: false, notify() {}, settle, drop };
+      client.dispatch(exchange, request);
+    }
+  }
+
+  /** Connects a GET to a stream of this session (R-92 to R-94). */
+  attach(lastEventId: string | undefined, res: ServerResponse): void {
+    const from = lastEventId === undefined ? undefined : parseEventId(lastEventId);
+    const post = from === undefined ? undefined : this.#posts.get(from.stream);
+    if (post?.complete === true && !post.hasAfter(from?.seq ?? 0)) {
+      res.setHeader('allow', 'POST, DELETE');
+      throw new ProxyError('method_not_allowed', 'Method not allowed: this stream is complete');
+    }
+    const known = post ?? (from?.stream === this.#standalone.id ? this.#standalone : undefined);
+    this.connect(known ?? this.#standalone, res, known === undefined ? undefined : from?.seq);
+    this.client.server.wake();
+    this.client.asking.retry();
+  }
+
+  /** A new stream for one POST. */
+  postStream(): LogicalStream {
+    const stream = this.#newStream();
+    this.#posts.set(stream.id, stream);
+    return stream;
+  }
+
+  /** The last message of a POST stream was sent; it can be resumed for a while. */
+  finish(stream: LogicalStream): void {
+    stream.end();
+    if (this.#closed) return;
+    this.world.deadlines.add(this.world.limits.finishedStreamMs, () => {
+      this.#posts.delete(stream.id);
+      this.#log.forget(stream);
+    });
+  }
+
+  connect(stream: LogicalStream, res: ServerResponse, seq?: number): void {
+    this.#connections++;
+    const connection: SseStream = new SseStream(res, this.world, () => {
+      this.#connections--;
+      this.used();
+      stream.detach(connection);
+    });
+    stream.attach(connection, seq);
+  }
+
+  close(why: ProxyError): void {
+    this.#closed = true;
+    this.client.close(why);
+    for (const stream of [this.#standalone, ...this.#posts.values()]) stream.end();
+    this.#hooks.onClose();
+  }
+
+  #newStream(): LogicalStream {
+    return new LogicalStream(this.#hooks.streamId(), this.#log, this.revision.primes, this.world.limits.retryMs);
+  }
+}
+
+/** One request of a session: JSON while nothing has to be said before the answer, then a stream (R-80). */
+class PostExchange implements SessionExchange {
+  readonly id: Id;
+  readonly idText: string;
+  readonly caller: Client;
+  readonly #session: Session;
+  readonly #accepts: Accepts;
+  readonly #res: ServerResponse;
+  readonly #upgrade: Deadline | undefined;
+  #stream: LogicalStream | undefined;
+
+  constructor({ id, idText }: RpcRequest, session: Session, accepts: Accepts, res: ServerResponse) {
+    this.id = id;
+    this.idText = idText;
+    this.caller = session.client;
+    this.#session = session;
+    this.#accepts = accepts;
+    this.#res = res;
+    const { deadlines, limits } = session.world;
+    if (accepts.sse) this.#upgrade = deadlines.add(limits.sseAfterMs, () => void this.#streaming());
+  }
+
+  get streams(): boolean {
+    return this.#accepts.sse && (this.#stream !== undefined || !this.#res.destroyed);
+  }
+
+  notify(message: Buffer): void {
+    if (this.streams) this.#streaming().write(message);
+  }
+
+  settle(answer: Buffer | ProxyError): void {
+    if (!this.#end()) return;
+    const refused = answer instanceof ProxyError && answer.status !== 200;
+    if (this.#stream === undefined && (this.#accepts.json || refused)) {
+      return answer instanceof ProxyError ? fault(this.#res, answer, this.idText) : json(this.#res, 200, answer);
+    }
+    const stream = this.#streaming();
+    stream.write(encoded(answer, this.idText));
+    this.#session.finish(stream);
+  }
+
+  drop(): void {
+    if (!this.#end()) return;
+    if (this.#stream !== undefined) this.#session.finish(this.#stream);
+    else if (this.#accepts.sse) new SseStream(this.#res, this.#session.world).end();
+    else json(this.#res, 200, encodeError(this.idText, new ProxyError('cancelled', 'Request cancelled').toRpc()));
+  }
+
+  #end(): boolean {
+    this.#upgrade?.cancel();
+    this.#session.used();
+    return this.caller.exchanges.delete(this);
+  }
+
+  #streaming(): LogicalStream {
+    if (this.#stream === undefined) {
+      this.#stream = this.#session.postStream();
+      if (!this.#res.destroyed) this.#session.connect(this.#stream, this.#res);
+    }
+    return this.#stream;
+  }
+}
