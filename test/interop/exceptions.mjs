@@ -26,6 +26,10 @@ export const exceptions = {
     reason: 'trigger-url-elicitation makes a random elicitationId',
     mask: (text) => text.replace(uuid, '<uuid>'),
   },
+  'random task id': {
+    reason: 'every legacy task has a random id of 128 bits',
+    mask: (text) => text.replace(/\b[0-9a-f]{32}\b/g, '<task>'),
+  },
   'refusal text': {
     reason: 'the tool repeats the words in which its client refused to be asked; the code, which it repeats too, is compared',
     mask: (text) => text.replace(/client does not support ([a-z]+\/\w+)/gi, '<$1 refused>'),
@@ -49,10 +53,13 @@ export function masked(answer, dir, excepted = []) {
 }
 
 /**
- * Legacy tasks are the one capability that the proxy hides from the clients of a shared process.
+ * Legacy tasks are the one thing that the proxy hides from the clients of a shared process: the capability, and the
+ * `execution` member of tools. That they are hidden is a test of its own.
  * @param {any} answer
  */
 export function withoutTasks(answer) {
-  delete answer.result?.capabilities?.tasks;
+  const { result } = answer;
+  delete result?.capabilities?.tasks;
+  for (const tool of result?.tools ?? []) delete tool.execution;
   return answer;
 }

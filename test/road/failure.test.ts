@@ -6,7 +6,7 @@ import { test, type TestContext } from 'node:test';
 import { fakeClock } from '../support/clock.ts';
 import { alive, tempDir, until } from '../support/files.ts';
 import type { Reply } from '../support/http.ts';
-import { node, startProxy, type ProxySetup, type Servers } from '../support/proxy.ts';
+import { endOf, node, startProxy, type ProxySetup, type Servers } from '../support/proxy.ts';
 
 const good = node('server.mjs');
 
@@ -32,7 +32,7 @@ test('calls in flight when a server is killed are answered once each, with HTTP 
   const { id, error } = reply.json();
   assert.deepEqual([id, error.code, error.message], ['p', -32603, 'Server "x" exited (signal SIGKILL)']);
   assert.deepEqual(error.data, { source: 'mcp-proxy', reason: 'child_exited', signal: 'SIGKILL' });
-  assert.equal(await stream.ended, 'end');
+  assert.equal(await endOf(stream), 'end');
   assert.match(stream.raw.toString(), /"id":"s","error":\{"code":-32603/);
   assert.match((await streamed).text, /^event: message\ndata: \{"jsonrpc":"2\.0","id":"o","error":\{"code":-32603.*\n\n$/);
 

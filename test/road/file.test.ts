@@ -5,9 +5,9 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync,
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { createProxy } from '../../src/proxy.ts';
-import { fakeClock } from '../support/clock.ts';
+import { fakeClock, turns } from '../support/clock.ts';
 import { tempDir, until } from '../support/files.ts';
-import { post } from '../support/http.ts';
+import { post, raw } from '../support/http.ts';
 import { errorOf, node, startProxy, type TestProxy } from '../support/proxy.ts';
 
 const good = node('server.mjs');
@@ -75,6 +75,18 @@ test('a file that cannot be written is 500, and nothing is applied', async (t) =
   assert.ok(existsSync(proxy.path));
 });
 
+test('a change that is quickly done waits for a slow one that came before', async (t) => {
+  const proxy = await startProxy(t, {}, { file: 'written' });
+  const change = (servers: object, connection: string): string => {
+    const body = JSON.stringify({ mcpServers: servers });
+    return `POST /api/config HTTP/1.1\r\nHost: localhost\r\nConnection: ${connection}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  };
+  const large = { x: { ...remote(1), note: 'x'.repeat(900_000) } };
+  const answers = (await raw(proxy.port, change(large, 'keep-alive') + change({}, 'close'))).toString();
+  assert.deepEqual(answers.match(/\{.*\}/g), ['{"started":["x"],"stopped":[],"restarted":[],"kept":[]}', '{"started":[],"stopped":["x"],"restarted":[],"kept":[]}']);
+  assert.deepEqual(read(proxy).mcpServers, {});
+});
+
 test('changes that are sent at the same time are taken over one after the other, each whole', async (t) => {
   const proxy = await startProxy(t, { s0: remote(0) }, { file: 'written' });
   const answers = await Promise.all(Array.from({ length: 20 }, async (_, k) => (await proxy.configure({ [`s${k + 1}`]: remote(0), both: remote(k) })).json()));
@@ -124,6 +136,24 @@ test('a file that breaks, or goes away, leaves everything as it runs, and says s
   writeFileSync(proxy.path, JSON.stringify({ mcpServers: { ...proxy.own({ x: good }), y: remote(1) } }));
   await until(async () => 'y' in (await proxy.status()), 'the mended file');
   assert.equal(await pidOf(proxy, 'x'), pid);
+});
+
+test('the same bytes again are no news', async (t) => {
+  const clock = fakeClock();
+  const proxy = await startProxy(t, {}, { clock, file: 'written' });
+  await until(() => clock.pending > 0, 'the watch');
+  const write = async (text: string): Promise<void> => {
+    writeFileSync(proxy.path, text);
+    await turns();
+    await clock.run(100);
+  };
+  const said = (): number => proxy.logged('config_invalid').length;
+  await write('{');
+  await until(() => said() === 1, 'the news');
+  await write('{');
+  await write(JSON.stringify({ mcpServers: { x: remote(1) } }));
+  await until(async () => 'x' in (await proxy.status()), 'the next news'); // looks are taken one after the other
+  assert.equal(said(), 1);
 });
 
 test('a file that is not there yet is no servers, a warning, and taken over when it appears', async (t) => {

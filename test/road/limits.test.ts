@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { fakeClock, turns } from '../support/clock.ts';
 import { until } from '../support/files.ts';
 import { connect, post, raw, request, type Reply } from '../support/http.ts';
-import { node, startProxy } from '../support/proxy.ts';
+import { endOf, node, startProxy } from '../support/proxy.ts';
 
 const good = node('server.mjs');
 const remote = (n: number) => ({ url: `http://elsewhere/${n}` });
@@ -55,7 +55,7 @@ test('a server that does not read what it is sent is busy once its queue is full
     }, () => {});
     taken++;
     await until(async () => refused || (await proxy.status())['x'].pendingRequests === taken, 'an answer, or one more call in flight');
-    assert.ok(taken < 1_000);
+    assert.ok(taken < 40, 'its pipe takes a few of them, but not that many');
   }
   assert.deepEqual(refusal(refused), BUSY);
   assert.equal((await proxy.status())['x'].pendingRequests, taken - 1);
@@ -184,7 +184,7 @@ test('more connections than there may be are turned away; when one leaves, one i
   const [one, two] = [await connect(proxy.port), await connect(proxy.port)];
   t.after(() => two.abort());
   const third = await connect(proxy.port);
-  assert.notEqual(await third.ended, 'closed');
+  assert.notEqual(await endOf(third), 'closed');
   one.abort();
   await until(async () => (await request(proxy.url('/health'))).status === 200, 'a free place');
 });
@@ -217,7 +217,7 @@ test('the rest of a refused upload is read so that the answer is seen, but not w
   endless.write(upload(2 ** 30));
   await endless.until((text) => text.includes('too_large'));
   endless.write('x'.repeat(300_000));
-  assert.notEqual(await endless.ended, 'closed');
+  assert.notEqual(await endOf(endless), 'closed');
 
   const silent = await connect(proxy.port);
   t.after(() => silent.close());
@@ -226,7 +226,7 @@ test('the rest of a refused upload is read so that the answer is seen, but not w
   await clock.run(4_999);
   assert.equal(await Promise.race([silent.ended, turns().then(() => 'open')]), 'open');
   await clock.run(1);
-  assert.notEqual(await silent.ended, 'closed');
+  assert.notEqual(await endOf(silent), 'closed');
 });
 
 // ---- the configuration

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fakeClock } from '../support/clock.ts';
 import { connect, request } from '../support/http.ts';
-import { messages, nextMessage, node, startProxy } from '../support/proxy.ts';
+import { endOf, messages, nextMessage, node, startProxy } from '../support/proxy.ts';
 
 const proxy = await startProxy({ after }, { x: node('server.mjs') });
 const mcp = proxy.url('/x/mcp');
@@ -18,7 +18,7 @@ const toolCall = (id: string, name: string, args: string, meta = ''): string =>
 for (const progressToken of ['tok', 7, '7', 0, '', 'ż "q" \\', -1]) {
   test(`progress under the token ${JSON.stringify(progressToken)} comes back under it, in order and before the answer`, async () => {
     const stream = await proxy.stream('x', 'tools/call', { name: 'progress', arguments: { steps: 3, oneChunk: true } }, { id: 'p', progressToken });
-    assert.equal(await stream.ended, 'end');
+    assert.equal(await endOf(stream), 'end');
     const [one, two, three, answer, ...rest] = messages(stream);
     assert.deepEqual([one, two, three].map(({ params }) => params.progress), [1, 2, 3]);
     assert.ok([one, two, three].every(({ params }) => params.progressToken === progressToken));
@@ -46,14 +46,14 @@ test('two calls with the same token at the same time hear only their own progres
   const streams = await Promise.all([call(2), call(3)]);
   for (const [k, stream] of streams.entries()) for (let n = 0; n < k + 2; n++) await stream.event('message');
   await proxy.tool('x', 'release', { key: 'both' });
-  await Promise.all(streams.map(({ ended }) => ended));
+  await Promise.all(streams.map(endOf));
   assert.deepEqual(streams.map((stream) => messages(stream).slice(0, -1).map(({ params }) => params.total)), [[2, 2], [3, 3, 3]]);
 });
 
 test('progress that comes late, under an unknown token or under somebody else\'s id is nobody\'s', async () => {
   const listener = await proxy.listen('x');
   const late = await proxy.stream('x', 'tools/call', { name: 'progress', arguments: { steps: 1, late: true } }, { progressToken: 't' });
-  await late.ended;
+  await endOf(late);
   assert.equal(messages(late).length, 2);
   const held = proxy.call('x', 'tools/call', { name: 'hold', arguments: { key: 'tokenless' } }, { headers: { Accept: 'text/event-stream' } });
   await proxy.becomes('x', ({ pendingRequests }: any) => pendingRequests === 1);
@@ -151,7 +151,7 @@ test('without a request timeout only the hard cap ends a call', async (t) => {
   await clock.run(3_599_999);
   assert.equal((await patient.status())['x'].pendingRequests, 1);
   await clock.run(1);
-  assert.equal(await stream.ended, 'end');
+  assert.equal(await endOf(stream), 'end');
   const last = messages(stream).at(-1);
   assert.deepEqual([last.id, last.error.code, last.error.data.reason], [1, -32603, 'timeout']);
 });

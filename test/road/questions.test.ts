@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { fakeClock } from '../support/clock.ts';
 import { until } from '../support/files.ts';
-import { messages, nextMessage, node, startProxy, type TestProxy } from '../support/proxy.ts';
+import { endOf, messages, nextMessage, node, startProxy, type TestProxy } from '../support/proxy.ts';
 
 const shared = await startProxy({ after }, { x: node('server.mjs'), asks: node('asks-the-client.mjs') });
 const QUESTIONS = ['sampling/createMessage', 'elicitation/create', 'roots/list'];
@@ -121,7 +121,7 @@ test('the id of a question and the id of a call may be the same', async () => {
 test('no client ever sees a question: not on its stream, not on its answer', async () => {
   const stream = await shared.listen('x');
   const call = await shared.stream('x', 'tools/call', { name: 'ask', arguments: { method: 'elicitation/create', params: { message: 'who?' } } }, { headers: { Accept: 'text/event-stream' } });
-  assert.equal(await call.ended, 'end');
+  assert.equal(await endOf(call), 'end');
   assert.deepEqual(messages(call).map(({ id, method }) => [id, method]), [[1, undefined]]);
   await shared.tool('x', 'askAfter', { method: 'elicitation/create', id: 'unseen' });
   await answered(shared, 'unseen');

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { fakeClock } from '../support/clock.ts';
 import { alive, group, until } from '../support/files.ts';
 import { post, request } from '../support/http.ts';
-import { errorOf, nextMessage, node, startProxy, type TestProxy } from '../support/proxy.ts';
+import { endOf, errorOf, nextMessage, node, startProxy, type TestProxy } from '../support/proxy.ts';
 
 const good = node('server.mjs');
 const off = { ...good, disabled: true };
@@ -71,7 +71,7 @@ test('on a change, calls in flight have ten seconds, new ones wait for the new p
   assert.deepEqual(reply.json(), { jsonrpc: '2.0', id: 'never', error: { code: -32603, message: 'Server "x" was reconfigured', data } });
   const last = await nextMessage(streaming);
   assert.deepEqual([last.id, last.error.data], ['s', data]);
-  assert.equal(await streaming.ended, 'end');
+  assert.equal(await endOf(streaming), 'end');
   await proxy.flow(() => proxy.spawned('x').length === 2, 'the new process');
   assert.notEqual(await next, pid);
   await proxy.tool('y', 'release', { key: 'k' });

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { fakeClock } from '../support/clock.ts';
 import { alive, group, until } from '../support/files.ts';
 import { connect, openSse, request } from '../support/http.ts';
-import { messages, nextMessage, node, startProxy } from '../support/proxy.ts';
+import { endOf, messages, nextMessage, node, startProxy } from '../support/proxy.ts';
 
 const good = node('server.mjs');
 const ERROR = { code: -32603, message: 'Shutting down', data: { source: 'mcp-proxy', reason: 'shutdown' } };
@@ -27,7 +27,7 @@ test('calls in flight have five seconds; what has finished by then is answered, 
   assert.equal(clock.now() >= 5_000, true, 'not before the five seconds are over');
   assert.equal(reply.status, 200);
   assert.deepEqual(reply.json(), { jsonrpc: '2.0', id: 'never', error: ERROR });
-  assert.equal(await stream.ended, 'end');
+  assert.equal(await endOf(stream), 'end');
   assert.deepEqual(messages(stream).at(-1), { jsonrpc: '2.0', id: 's', error: ERROR });
   await closing;
 });
@@ -53,10 +53,10 @@ test('streams of servers get a close event and end; the status stream ends', asy
   const status = await proxy.watch();
   await proxy.close();
   for (const stream of streams) {
-    assert.equal(await stream.ended, 'end');
+    assert.equal(await endOf(stream), 'end');
     assert.ok(stream.raw.toString().endsWith('event: close\ndata: {}\n\n'));
   }
-  assert.equal(await status.ended, 'end');
+  assert.equal(await endOf(status), 'end');
 });
 
 test('a new request on an open connection is refused with 503, whatever it is about', async (t) => {
@@ -175,7 +175,7 @@ test('a body that is still coming keeps nobody waiting', async (t) => {
   connection.write('POST /x/mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"jsonrpc"');
   await proxy.call('x', 'ping');
   await proxy.close();
-  assert.notEqual(await connection.ended, 'closed');
+  assert.notEqual(await endOf(connection), 'closed');
 });
 
 test('two proxies in one process know nothing of each other', async (t) => {

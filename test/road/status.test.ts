@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { fakeClock, turns } from '../support/clock.ts';
 import { alive, tempDir, until } from '../support/files.ts';
 import { openSse, request } from '../support/http.ts';
-import { node, startProxy, type StatusReader } from '../support/proxy.ts';
+import { endOf, node, startProxy, type StatusReader } from '../support/proxy.ts';
 
 const NEW_YEAR = Date.UTC(2024, 0, 1);
 const never = { command: 'no-such-program-anywhere', maxRestarts: 0 };
@@ -77,7 +77,7 @@ for (const [accept, type] of [
     t.after(() => stream.close());
     assert.deepEqual([stream.status, stream.headers['content-type']], [200, type]);
     if (type === 'application/json') {
-      await stream.ended;
+      await endOf(stream);
       assert.equal(JSON.parse(stream.raw.toString())['off'].status, 'stopped');
     } else assert.equal((await stream.event()).event, 'status');
   });

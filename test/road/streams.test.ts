@@ -5,7 +5,7 @@ import { after, test, type TestContext } from 'node:test';
 import { fakeClock } from '../support/clock.ts';
 import { until } from '../support/files.ts';
 import { connect, post, type Connection } from '../support/http.ts';
-import { messages, nextMessage, node, startProxy, type TestProxy } from '../support/proxy.ts';
+import { endOf, messages, nextMessage, node, startProxy, type TestProxy } from '../support/proxy.ts';
 
 const shared = await startProxy({ after }, { x: node('server.mjs'), quiet: node('server.mjs', '--no-logging'), few: node('server.mjs', '--capabilities', '{"tools":{}}') });
 
@@ -38,7 +38,7 @@ for (const what of ['tools', 'prompts', 'resources']) {
 
 test('it does not come on the answer of a call that runs meanwhile', async () => {
   const stream = await shared.stream('x', 'tools/call', { name: 'changed', arguments: { what: 'tools' } });
-  assert.equal(await stream.ended, 'end');
+  assert.equal(await endOf(stream), 'end');
   assert.equal(stream.headers['content-type'], 'application/json');
 });
 
@@ -127,7 +127,7 @@ test('every stream hears that a resource was updated, whether it was subscribed 
 test('a log line during the only call goes to that call, if it can be said there, and then to nobody else', async () => {
   const stream = await shared.listen('x');
   const call = await shared.stream('x', 'tools/call', { name: 'log', arguments: { text: 'mine' } });
-  assert.equal(await call.ended, 'end');
+  assert.equal(await endOf(call), 'end');
   const [line, answer] = messages(call);
   assert.deepEqual(line, { jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', logger: 'fixture', data: 'mine' } });
   assert.equal(answer.id, 1);
@@ -230,7 +230,7 @@ test('a reader that falls behind is cut off when the next event is due; the othe
   for (let n = 1; n <= count; n++) assert.equal((await nextMessage(reader)).params.data.n, n);
   assert.equal((await proxy.call('x', 'tools/list')).status, 200);
   stuck.socket.resume();
-  assert.notEqual(await stuck.ended, 'closed');
+  assert.notEqual(await endOf(stuck), 'closed');
   assert.ok(stuck.received.length < count * bytes);
 });
 
@@ -263,7 +263,7 @@ test('a reader that takes nothing for a minute of what is there for it is cut of
   for (let n = 1; n <= 200; n++) await nextMessage(reader);
   for (let now = 0; now <= 90_000; now += 15_000) await clock.run(15_000);
   stuck.socket.resume();
-  assert.notEqual(await stuck.ended, 'closed');
+  assert.notEqual(await endOf(stuck), 'closed');
   assert.ok(stuck.received.length < 200 * 100_000);
   assert.ok(reader.comments.length >= 5);
   assert.equal(await Promise.race([reader.ended, clock.run(15_000).then(() => 'open')]), 'open');

@@ -115,8 +115,7 @@ export async function startProxy(t: Scope, servers: Servers, setup: ProxySetup =
   if (setup.file === 'written') writeFileSync(path, JSON.stringify(config));
   /** Notes each entry; and wherever a process is started, the one before it must be gone, with its whole group. */
   function remember(entry: LogEntry): void {
-    // A server with a process for each session has many at a time.
-    if (entry.event === 'spawn' && servers[entry.server]?.isolation !== 'session') {
+    if (entry.event === 'spawn') {
       const before = log.filter(({ event, server }) => event === 'spawn' && server === entry.server).map(({ pid }) => Number(pid));
       overlaps.push(...before.filter((pid) => group(pid).length > 0));
     }
@@ -283,4 +282,12 @@ export function errorOf(reply: Reply): [status: number, id: unknown, code: numbe
   const { jsonrpc, id, error } = reply.json();
   assert.deepEqual([jsonrpc, error.data.source, reply.headers['content-type']], ['2.0', 'mcp-proxy', 'application/json']);
   return [reply.status, id, error.code, error.data.reason];
+}
+
+/** How a stream or a connection ends, which has to be soon. */
+export async function endOf<T>(it: { readonly ended: Promise<T> }): Promise<T> {
+  let how: T | undefined;
+  void it.ended.then((ended) => (how = ended));
+  await until(() => how !== undefined, 'the end of a stream');
+  return it.ended;
 }

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { fakeClock } from '../support/clock.ts';
 import { connect, openSse, post } from '../support/http.ts';
-import { errorOf, messages, nextMessage, node, startProxy } from '../support/proxy.ts';
+import { endOf, errorOf, messages, nextMessage, node, startProxy } from '../support/proxy.ts';
 
 const proxy = await startProxy({ after }, { x: node('server.mjs'), 'żółć & co': node('server.mjs'), off: { ...node('server.mjs'), disabled: true } });
 const host = `127.0.0.1:${proxy.port}`;
@@ -40,7 +40,7 @@ for (const [accept, quick, progress] of ACCEPTS) {
     for (const [kind, params] of [[quick, {}], [progress, { progressToken: 'tok' }]] as const) {
       const body = JSON.stringify({ jsonrpc: '2.0', id: 'q', method: 'tools/call', params: { name: 'progress', arguments: { steps: 2 }, _meta: params } });
       const stream = await openSse(mcp, headers, { method: 'POST', body });
-      assert.equal(await stream.ended, 'end');
+      assert.equal(await endOf(stream), 'end');
       const answer = '{"jsonrpc":"2.0","id":"q","result":{"content":[{"type":"text","text":"done"}]}}';
       if (kind === 406) {
         assert.equal(stream.status, 406);
@@ -61,7 +61,7 @@ test('a stream that answers a request has the headers that keep every buffer on 
   const stream = await proxy.stream('x', 'tools/call', { name: 'progress', arguments: { steps: 1 } }, { progressToken: 1 });
   assert.equal(stream.headers['cache-control'], 'no-cache, no-transform');
   assert.equal(stream.headers['x-accel-buffering'], 'no');
-  await stream.ended;
+  await endOf(stream);
 });
 
 test('a refusal before anything was sent is JSON under its own status even for a client that reads only streams', async () => {
@@ -76,22 +76,6 @@ test('initialize is JSON wherever JSON is taken', async () => {
 });
 
 // ---- the stream of what a server sends
-
-for (const [path, accept, simple] of [
-  ['/x/sse', 'text/event-stream', false],
-  ['/x/sse', 'application/json, text/event-stream;q=0.1', false],
-  ['/x/sse', 'text/event-stream;q=0', true],
-  ['/x/sse?endpoint=json', 'text/event-stream', true],
-  ['/x/sse?endpoint=uri', '*/*', false],
-  ['/x/sse?endpoint=other', 'text/event-stream', false],
-  ['/x/sse?endpoint=other', '*/*', true],
-] as const) {
-  test(`GET ${path} with Accept: ${accept} announces ${simple ? 'a JSON object' : 'a URI with a session'} (R-120)`, async (t) => {
-    const stream = await openSse(proxy.url(path), { Accept: accept });
-    t.after(() => stream.close());
-    assert.match((await stream.event('endpoint')).data, simple ? /^\{"uri":"http:[^"]*\/x\/message"\}$/ : /^\/x\/message\?sessionId=[0-9a-f]{32}$/);
-  });
-}
 
 for (const accept of [undefined, '*/*', 'text/html']) {
   test(`GET /x/sse with Accept: ${accept ?? '(none)'} begins with the endpoint event, whose data is JSON with the URL to post to`, async (t) => {
@@ -142,7 +126,7 @@ test('a raw carriage return in a message is white space to JSON and the end of a
   const progress = '{"jsonrpc":"2.0","method":"notifications/progress","params":\r{"progressToken":$TOKEN,"progress":1\r}}';
   const answer = '{"jsonrpc":"2.0","id":$ID,\r"result":{"content":[]}}';
   const answering = await proxy.stream('x', 'tools/call', { name: 'raw', arguments: { quiet: true, lines: [progress, answer] } }, { progressToken: 7 });
-  assert.equal(await answering.ended, 'end');
+  assert.equal(await endOf(answering), 'end');
   assert.equal(answering.raw.includes('\r'), false);
   assert.deepEqual(messages(answering), [
     { jsonrpc: '2.0', method: 'notifications/progress', params: { progressToken: 7, progress: 1 } },
@@ -173,7 +157,7 @@ test('a stream without an event for fifteen seconds gets a comment, and an event
   await clock.run(1);
   assert.deepEqual(await stream.next(), { comment: 'keep-alive' });
   await quiet.tool('x', 'release', { key: 'k' });
-  assert.equal(await call.ended, 'end');
+  assert.equal(await endOf(call), 'end');
 });
 
 test('the endpoint event comes at once, while the server is still starting', async (t) => {
@@ -214,7 +198,7 @@ for (const [what, next] of [
     await changing.becomes('x', 'running');
     const [gone, kept] = [await changing.listen('x'), await changing.listen('y')];
     assert.equal((await changing.configure({ ...next, y: node('server.mjs') })).status, 200);
-    assert.equal(await gone.ended, 'end');
+    assert.equal(await endOf(gone), 'end');
     assert.ok(gone.raw.toString().endsWith('\n\nevent: close\ndata: {}\n\n'));
     await changing.tool('y', 'notify', { method: 'notifications/alive' });
     assert.equal((await nextMessage(kept)).method, 'notifications/alive');
