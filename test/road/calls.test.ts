@@ -8,6 +8,8 @@ import { node, startProxy } from '../support/proxy.ts';
 
 const proxy = await startProxy({ after }, { x: node('server.mjs'), big: node('server.mjs'), odd: node('reuses-ids.mjs'), chatty: node('talks-nonsense.mjs') });
 const mcp = proxy.url('/x/mcp');
+/** Where a claim of a revision in `_meta` decides nothing. */
+const inline = proxy.url('/x/message');
 const toolCall = (id: string, name: string, args: string, meta = ''): string =>
   `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"${name}","arguments":${args}${meta}}}`;
 
@@ -122,7 +124,7 @@ test('the keys by which a modern client speaks are taken out of a request; every
     [`{ "name" : "journal" , "requestState" : "X" , "_meta" : { ${modern[3]} , "x/y" : 1 } }`, ''],
   ];
   for (const [params, expected] of cases) {
-    const reply = await post(mcp, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${params}}`);
+    const reply = await post(inline, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${params}}`);
     const seen = reply.json().result.structuredContent.messages.at(-1);
     assert.deepEqual(seen.params, JSON.parse(expected || '{"name":"journal","_meta":{"x/y":1}}'), params);
   }
@@ -151,7 +153,7 @@ test('a notification that belongs to one client, or is a request without its id,
 });
 
 test('a notification, too, loses the keys of a modern client and nothing else', async () => {
-  await post(mcp, '{"jsonrpc":"2.0","method":"notifications/modern","params":{"a":1.0,"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","b":2}},"x":"\\u0041"}');
+  await post(inline, '{"jsonrpc":"2.0","method":"notifications/modern","params":{"a":1.0,"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","b":2}},"x":"\\u0041"}');
   await proxy.tool('x', 'journal', { until: 'notifications/modern' });
   assert.ok(proxy.received('x').includes('{"jsonrpc":"2.0","method":"notifications/modern","params":{"a":1.0,"_meta":{"b":2}},"x":"\\u0041"}'));
 });

@@ -115,7 +115,8 @@ export async function startProxy(t: Scope, servers: Servers, setup: ProxySetup =
   if (setup.file === 'written') writeFileSync(path, JSON.stringify(config));
   /** Notes each entry; and wherever a process is started, the one before it must be gone, with its whole group. */
   function remember(entry: LogEntry): void {
-    if (entry.event === 'spawn') {
+    // A server with a process for each session has many at a time.
+    if (entry.event === 'spawn' && servers[entry.server]?.isolation !== 'session') {
       const before = log.filter(({ event, server }) => event === 'spawn' && server === entry.server).map(({ pid }) => Number(pid));
       overlaps.push(...before.filter((pid) => group(pid).length > 0));
     }

@@ -77,6 +77,22 @@ test('initialize is JSON wherever JSON is taken', async () => {
 
 // ---- the stream of what a server sends
 
+for (const [path, accept, simple] of [
+  ['/x/sse', 'text/event-stream', false],
+  ['/x/sse', 'application/json, text/event-stream;q=0.1', false],
+  ['/x/sse', 'text/event-stream;q=0', true],
+  ['/x/sse?endpoint=json', 'text/event-stream', true],
+  ['/x/sse?endpoint=uri', '*/*', false],
+  ['/x/sse?endpoint=other', 'text/event-stream', false],
+  ['/x/sse?endpoint=other', '*/*', true],
+] as const) {
+  test(`GET ${path} with Accept: ${accept} announces ${simple ? 'a JSON object' : 'a URI with a session'} (R-120)`, async (t) => {
+    const stream = await openSse(proxy.url(path), { Accept: accept });
+    t.after(() => stream.close());
+    assert.match((await stream.event('endpoint')).data, simple ? /^\{"uri":"http:[^"]*\/x\/message"\}$/ : /^\/x\/message\?sessionId=[0-9a-f]{32}$/);
+  });
+}
+
 for (const accept of [undefined, '*/*', 'text/html']) {
   test(`GET /x/sse with Accept: ${accept ?? '(none)'} begins with the endpoint event, whose data is JSON with the URL to post to`, async (t) => {
     const stream = await openSse(proxy.url('/x/sse'), accept === undefined ? {} : { Accept: accept });

@@ -212,7 +212,7 @@ test('the child never sees a message with two members of one name, because it mi
 });
 
 const METHODS: readonly [method: string, path: string, allow: string][] = [
-  ['GET', '/x/mcp', 'POST'], ['PUT', '/x/mcp', 'POST'], ['DELETE', '/x/mcp', 'POST'], ['HEAD', '/x/mcp', 'POST'],
+  ['GET', '/x/mcp', 'POST, DELETE'], ['PUT', '/x/mcp', 'POST, GET, DELETE'], ['HEAD', '/x/mcp', 'POST, GET, DELETE'],
   ['GET', '/x/message', 'POST'], ['POST', '/x/sse', 'GET'], ['HEAD', '/x/sse', 'GET'], ['DELETE', '/x/sse', 'GET'],
 ]; // prettier-ignore
 
@@ -223,6 +223,31 @@ for (const [method, path, allow] of METHODS) {
     if (method !== 'HEAD') assert.deepEqual([reply.json().id, reply.json().error.code], [null, -32000]);
   });
 }
+
+test('DELETE /x/mcp ends a session, so it is 400 for who names none', async () => {
+  assert.deepEqual(errorOf(await request(mcp, { method: 'DELETE' })), [400, null, -32000, 'session_required']);
+});
+
+test('a request at POST /x/mcp that names a version which no session can have is 400, a known one is served without a session', async () => {
+  for (const version of ['1999-01-01', '2025-11-26', 'x']) {
+    const headers = { 'MCP-Protocol-Version': version };
+    assert.deepEqual(errorOf(await post(mcp, { jsonrpc: '2.0', id: 'v', method: 'ping' }, headers)), [400, 'v', -32000, 'bad_version'], version);
+    assert.deepEqual((await post(proxy.url('/x/message'), { jsonrpc: '2.0', id: 'v', method: 'ping' }, headers)).json(), { jsonrpc: '2.0', id: 'v', result: {} });
+  }
+  for (const version of ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25']) {
+    const reply = await post(mcp, { jsonrpc: '2.0', id: 'v', method: 'ping' }, { 'MCP-Protocol-Version': version });
+    assert.deepEqual([reply.status, reply.json(), reply.headers['mcp-session-id']], [200, { jsonrpc: '2.0', id: 'v', result: {} }, undefined]);
+  }
+});
+
+test('initialize opens a session at POST /x/mcp and none at POST /x/message, and nobody has to use it (R-62, R-144)', async () => {
+  const params = { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'c', version: '1' } };
+  const [opened, inline] = await Promise.all(['/x/mcp', '/x/message'].map((path) => post(proxy.url(path), { jsonrpc: '2.0', id: 1, method: 'initialize', params })));
+  assert.match(String(opened!.headers['mcp-session-id']), /^[0-9a-f]{32}$/);
+  assert.equal(inline!.headers['mcp-session-id'], undefined);
+  for (const reply of [opened!, inline!]) assert.deepEqual([reply.status, reply.json().result.protocolVersion], [200, '2025-06-18']);
+  assert.equal((await post(mcp, { jsonrpc: '2.0', id: 2, method: 'tools/list' }, { 'MCP-Protocol-Version': '2025-06-18' })).status, 200);
+});
 
 test('the name of a server alone is no path, and the answer names those that are', async () => {
   for (const method of ['GET', 'POST']) {
