@@ -17,7 +17,7 @@ const pidOf = async (proxy: TestProxy, server: string): Promise<number> => (awai
 test('POST /api/servers/:server/restart replaces the process after the calls in flight, and clears what went wrong before', async (t) => {
   const proxy = await startProxy(t, { 'x y': good, broken: { command: 'no-such-program-anywhere', maxRestarts: 1 } }, { limits: { backoffFirstMs: 0 } });
   const pid = await pidOf(proxy, 'x y');
-  const slow = proxy.tool('x y', 'sleep', { ms: 200 });
+  const slow = proxy.tool('x y', 'sleep', { ms: 1_000 });
   await proxy.becomes('x y', ({ pendingRequests }: any) => pendingRequests === 1);
   const reply = await request(proxy.url('/api/servers/x%20y/restart'), { method: 'POST' });
   assert.deepEqual([reply.status, reply.text], [202, '']);
@@ -53,7 +53,7 @@ test('on a change, calls in flight have ten seconds, new ones wait for the new p
   const never = proxy.call('x', 'tools/call', { name: 'hold', arguments: { key: 'k' } }, { id: 'never' });
   const streaming = await proxy.stream('x', 'tools/call', { name: 'progress', arguments: { steps: 1, hold: 'k' } }, { id: 's', progressToken: 1 });
   await streaming.event('message');
-  const slow = proxy.tool('x', 'sleep', { ms: 50 });
+  const slow = proxy.tool('x', 'sleep', { ms: 1_000 });
   await proxy.becomes('x', ({ pendingRequests }: any) => pendingRequests === 3);
   const other = proxy.tool('y', 'hold', { key: 'k' });
 
@@ -83,7 +83,7 @@ for (const [what, servers] of [['removed', {}], ['disabled', { x: off }]] as con
     const clock = fakeClock();
     const proxy = await startProxy(t, { x: good }, { clock });
     await proxy.becomes('x', 'running');
-    const slow = proxy.call('x', 'tools/call', { name: 'sleep', arguments: { ms: 50 } });
+    const slow = proxy.call('x', 'tools/call', { name: 'sleep', arguments: { ms: 1_000 } });
     const never = proxy.call('x', 'tools/call', { name: 'hold', arguments: { key: 'k' } });
     await proxy.becomes('x', ({ pendingRequests }: any) => pendingRequests === 2);
     await proxy.configure(servers);

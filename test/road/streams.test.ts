@@ -202,6 +202,7 @@ test('a process that only was idle comes back without a word to readers, with th
   const proxy = await startProxy(t, { x: node('server.mjs') }, { clock });
   await proxy.becomes('x', 'running');
   await proxy.call('x', 'logging/setLevel', { level: 'debug' });
+  assert.equal((await proxy.tool('x', 'journal')).level, 'debug'); // it has answered, and nothing is under way
   await clock.run(300_000);
   await proxy.flow(async () => (await proxy.status())['x'].status === 'stopped', 'the idle stop');
   const stream = await proxy.listen('x');
