@@ -1,5 +1,7 @@
 // Unknown JSON -> Config, or every problem with its path. Problems name types, never values: a value may be a secret.
 
+import { isObject } from '../wire/jsonrpc.ts';
+
 /** One MCP server as the operator wants it, with every default filled in. */
 export interface ServerConfig {
   /** Absent for an entry that is not startable (`url` only). */
@@ -157,10 +159,6 @@ function own(object: Record<string, unknown>, key: string, otherwise?: unknown):
 /** `.name` where that reads well, else `["name"]`. */
 function memberPath(name: string): string {
   return /^[A-Za-z_$][\w$-]*$/.test(name) ? `.${name}` : `[${JSON.stringify(name)}]`;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function typeName(value: unknown): string {

@@ -3,9 +3,10 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { Server as NetServer, type AddressInfo, type Socket } from 'node:net';
-import { systemClock } from '../base/clock.ts';
+import { systemClock, type Timer } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import { encodeError } from '../wire/jsonrpc.ts';
+import { PROBE_MS } from '../wire/sse.ts';
 import { fault } from './reply.ts';
 
 export interface ListenOptions {
@@ -34,8 +35,6 @@ export interface HttpServer {
   /** Ends everything that is left, what is still being sent after `graceMs`. */
   close(graceMs: number): Promise<void>;
 }
-
-const PROBE_MS = 100;
 
 /** Requests that wait for `100 Continue` before they send their body. */
 const awaitingContinue = new WeakSet<IncomingMessage>();
@@ -91,7 +90,9 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
   server.on('connection', (socket) => {
     sockets.add(socket);
     socket.on('error', () => {}); // 'close' follows, and that is what everything listens to
+    let probeTimer: Timer | undefined;
     socket.on('close', () => {
+      probeTimer?.cancel();
       // Node closes the answer that was being sent; those that stood in line behind it hear nothing.
       for (const res of unanswered.get(socket) ?? []) res.destroy().emit('close');
       if (sockets.delete(socket) && sockets.size === 0) onEmpty?.();
@@ -106,7 +107,7 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
     };
     socket.on('end', () => {
       probe();
-      systemClock.after(PROBE_MS, probe);
+      probeTimer = systemClock.after(PROBE_MS, probe);
     });
   });
   server.on('clientError', (error: NodeJS.ErrnoException, stream) => {

@@ -10,7 +10,8 @@ const SSE_HEAD = {
   'cache-control': 'no-cache, no-transform',
   'x-accel-buffering': 'no',
 };
-const PROBE_MS = 100; // a reset over any network that somebody works on
+/** Between the two writes that tell a client that has left from one that has only stopped sending: time for a reset. */
+export const PROBE_MS = 100;
 const KEEP_ALIVE = Buffer.from(': keep-alive\n\n');
 const END_OF_EVENT = Buffer.from('\n\n');
 
