@@ -2,6 +2,7 @@
 // basic/lifecycle). Which era a child speaks is decided here and nowhere else.
 
 import { readInitializeResult, type Profile } from '../protocol/legacy.ts';
+import { memberOf } from '../wire/envelope.ts';
 import { encodeCall, type RpcMessage } from '../wire/jsonrpc.ts';
 
 /** What may be written to one live process. */
@@ -36,7 +37,7 @@ export function startHandshake(link: Link, options: HandshakeOptions): (message:
       options.onFailed(`refused initialize (${number}: ${words})`);
       return true;
     }
-    const at = message.layout.top.find(({ name }) => name === 'result');
+    const at = memberOf(message.layout.top, 'result');
     const profile = readInitializeResult(message.result, message.raw.subarray(at?.at, at?.end));
     if (typeof profile === 'string') {
       options.onFailed(profile);

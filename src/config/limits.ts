@@ -10,7 +10,6 @@ export const LIMITS = {
   maxBodyBytes: 10_485_760,
   maxLineBytes: 67_108_864,
   maxPending: 1_000, // calls in flight per server, waiting ones included
-
   sessionTimeoutMs: 1_800_000, // without a request in flight and without an open stream
   maxSessions: 1_000, // per server
   maxIsolated: 16, // processes of their own per server

@@ -1,7 +1,7 @@
 // The vocabulary of the legacy handshake (2025-11-25, basic/lifecycle): what the proxy declares to a child, what it
 // learns from one, and what it tells a client.
 
-import { elements, members, removal, splice, type Edit, type Span } from '../wire/envelope.ts';
+import { elements, memberOf, members, removal, splice, type Edit, type Span } from '../wire/envelope.ts';
 import { isObject, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { PREFERRED_LEGACY, legacyRevision, type Era } from './revisions.ts';
 
@@ -51,9 +51,9 @@ export function readInitializeResult(result: unknown, raw: Buffer): Profile | st
 export function initializeResult({ raw }: Profile, requested: unknown): Buffer {
   const { version } = legacyRevision(requested) ?? PREFERRED_LEGACY;
   const list = members(raw, MAX_MEMBERS);
-  const at = list.find(({ name }) => name === 'protocolVersion') as Span;
+  const at = memberOf(list, 'protocolVersion') as Span;
   const edits: Edit[] = [{ at: at.at, end: at.end, text: JSON.stringify(version) }];
-  const capabilities = list.find(({ name }) => name === 'capabilities');
+  const capabilities = memberOf(list, 'capabilities');
   if (capabilities === undefined) edits.push({ at: list[0]?.nameAt ?? 1, end: list[0]?.nameAt ?? 1, text: '"capabilities":{},' });
   else {
     const inside = raw[capabilities.at] === OPEN ? members(raw, MAX_MEMBERS, capabilities.at) : [];
@@ -65,7 +65,7 @@ export function initializeResult({ raw }: Profile, requested: unknown): Buffer {
 
 /** Whether two children declare the same capabilities, to the letter. */
 export function sameCapabilities(a: Profile, b: Profile): boolean {
-  const [x, y] = [a, b].map(({ raw }) => members(raw, MAX_MEMBERS).find(({ name }) => name === 'capabilities'));
+  const [x, y] = [a, b].map(({ raw }) => memberOf(members(raw, MAX_MEMBERS), 'capabilities'));
   if (x === undefined || y === undefined) return x === y;
   return a.raw.subarray(x.at, x.end).equals(b.raw.subarray(y.at, y.end));
 }
@@ -73,11 +73,11 @@ export function sameCapabilities(a: Profile, b: Profile): boolean {
 /** A tools/list answer without the tools' `execution`: tasks are hidden where a process is shared (R-135). */
 export function withoutExecution(raw: Buffer, maxMembers: number): Buffer {
   if (!raw.includes('"execution"')) return raw;
-  const result = members(raw, maxMembers).find(({ name }) => name === 'result');
-  const tools = result === undefined ? undefined : members(raw, maxMembers, result.at).find(({ name }) => name === 'tools');
+  const result = memberOf(members(raw, maxMembers), 'result');
+  const tools = result === undefined ? undefined : memberOf(members(raw, maxMembers, result.at), 'tools');
   if (tools === undefined) return raw;
   const edits: Edit[] = [];
-  for (const tool of elements(raw, tools.at)) {
+  for (const tool of elements(raw, maxMembers, tools.at)) {
     edits.push(...(removal(tool, members(raw, maxMembers, tool.at), (name) => name === 'execution') ?? []));
   }
   return splice(raw, edits);
@@ -91,8 +91,8 @@ const MODERN_PARAMS = /^(inputResponses|requestState)$/;
 export function legacyEdits({ layout }: RpcRequest | RpcNotification): Edit[] {
   const modernMeta = layout.meta.some(({ name }) => MODERN_META.test(name));
   if (!modernMeta && !layout.params.some(({ name }) => MODERN_PARAMS.test(name))) return [];
-  const params = layout.top.find(({ name }) => name === 'params') as Span;
-  const meta = layout.params.find(({ name }) => name === '_meta');
+  const params = memberOf(layout.top, 'params') as Span;
+  const meta = memberOf(layout.params, '_meta');
   const inMeta = meta === undefined ? [] : removal(meta, layout.meta, (name) => MODERN_META.test(name));
   const drop = (name: string): boolean => MODERN_PARAMS.test(name) || (name === '_meta' && inMeta === undefined);
   return [...(inMeta ?? []), ...(removal(params, layout.params, drop) ?? [{ at: params.at, end: params.end, text: '{}' }])];

@@ -7,7 +7,7 @@ import { ProxyError } from '../base/errors.ts';
 import type { Link } from '../child/handshake.ts';
 import type { World } from '../config/world.ts';
 import { legacyEdits } from '../protocol/legacy.ts';
-import { answerId, oneLine, splice, type Span } from '../wire/envelope.ts';
+import { answerId, memberOf, oneLine, splice, type Span } from '../wire/envelope.ts';
 import {
   BIG_BYTES,
   encodeCall,
@@ -242,7 +242,7 @@ export class Relay {
         return;
       case 'response': {
         const call = typeof message.id === 'number' ? this.#calls.get(message.id) : undefined;
-        const id = message.layout.top.find(({ name }) => name === 'id');
+        const id = memberOf(message.layout.top, 'id');
         if (call === undefined || id === undefined) return link.note(Buffer.concat([message.raw, NEWLINE]));
         this.#answer(call, message.raw, id);
       }
@@ -304,8 +304,8 @@ export class Relay {
 
   #write(exchange: Exchange, request: RpcRequest, link: Link, tap?: Tap): void {
     const { clock, limits, deadlines } = this.#world;
-    const token = request.layout.meta.find(({ name }) => name === 'progressToken');
-    const id = request.layout.top.find(({ name }) => name === 'id') as Span;
+    const token = memberOf(request.layout.meta, 'progressToken');
+    const id = memberOf(request.layout.top, 'id') as Span;
     const call: Call = {
       id: link.nextId(),
       method: request.method,
@@ -350,7 +350,7 @@ export class Relay {
   }
 
   #progress(message: RpcNotification): void {
-    const token = message.layout.params.find(({ name }) => name === 'progressToken');
+    const token = memberOf(message.layout.params, 'progressToken');
     const call = token === undefined ? undefined : this.#calls.get(Number(textOf(message.raw, token)));
     if (token === undefined || call === undefined || call.gone || call.tokenText === undefined) return; // settled, or not ours
     call.deadline?.restart(this.#patience(call));

@@ -8,6 +8,7 @@ import type { Turns } from '../child/turns.ts';
 import type { World } from '../config/world.ts';
 import { initializeResult, withoutExecution, type Profile } from '../protocol/legacy.ts';
 import { forwardsNotification, handlingOf } from '../protocol/methods.ts';
+import { memberOf } from '../wire/envelope.ts';
 import { encodeResult, paramsOf, textOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Caller, Exchange } from './exchange.ts';
 import { Relay, type Tap } from './relay.ts';
@@ -223,7 +224,7 @@ export class McpServer {
       return this.#subscriptions.tell(notification, this.#questions.elicited(paramsOf(notification)['elicitationId']));
     }
     if (notification.method !== 'notifications/cancelled') return this.#subscriptions.hear(notification);
-    const id = notification.layout.params.find(({ name }) => name === 'requestId');
+    const id = memberOf(notification.layout.params, 'requestId');
     const { reason } = paramsOf(notification);
     if (id !== undefined) this.#questions.cancelled(textOf(notification.raw, id), typeof reason === 'string' ? reason : 'cancelled by the server');
   }

@@ -5,7 +5,7 @@ import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import type { Question } from '../relay/exchange.ts';
-import { splice, type Span } from '../wire/envelope.ts';
+import { memberOf, splice, type Span } from '../wire/envelope.ts';
 import { encodeCall, isObject, paramsOf, textOf, type RpcRequest, type RpcResponse } from '../wire/jsonrpc.ts';
 
 /** Sends a message on one stream of the client. */
@@ -78,7 +78,7 @@ export class Asking {
   /** The client's answer. One that nobody waits for is ignored. */
   answer(response: RpcResponse): void {
     const asked = typeof response.id === 'number' ? this.#asked.get(response.id) : undefined;
-    const idAt = response.layout.top.find(({ name }) => name === 'id');
+    const idAt = memberOf(response.layout.top, 'id');
     if (asked?.carrier === undefined || idAt === undefined) return;
     this.#forget(asked);
     asked.question.answer({ raw: response.raw, idAt });
@@ -87,7 +87,7 @@ export class Asking {
   /** Whether a progress token is one that the server chose for a question that is open here. */
   hasToken(tokenText: string): boolean {
     for (const { question } of this.#asked.values()) {
-      const token = question.request.layout.meta.find(({ name }) => name === 'progressToken');
+      const token = memberOf(question.request.layout.meta, 'progressToken');
       if (token !== undefined && textOf(question.request.raw, token) === tokenText) return true;
     }
     return false;
@@ -107,7 +107,7 @@ export class Asking {
     asked.deadline?.cancel();
     asked.carrier = carrier;
     const { raw, layout } = asked.question.request;
-    const id = layout.top.find(({ name }) => name === 'id') as Span;
+    const id = memberOf(layout.top, 'id') as Span;
     carrier(splice(raw, [{ at: id.at, end: id.end, text: String(asked.id) }]));
     return true;
   }

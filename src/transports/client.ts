@@ -6,6 +6,7 @@ import type { World } from '../config/world.ts';
 import type { Caller, Exchange, Question } from '../relay/exchange.ts';
 import type { McpServer } from '../relay/server.ts';
 import type { Listener } from '../relay/subscriptions.ts';
+import { memberOf } from '../wire/envelope.ts';
 import { isObject, paramsOf, textOf, type Id, type RpcNotification, type RpcRequest, type RpcResponse } from '../wire/jsonrpc.ts';
 import { Asking, type Carrier } from './asking.ts';
 
@@ -91,7 +92,7 @@ export class Client implements Caller, Listener {
     if (message.kind === 'response') return this.asking.answer(message);
     if (message.method === 'notifications/cancelled') return this.#cancelled(message);
     if (message.method === 'notifications/progress') {
-      const token = message.layout.params.find(({ name }) => name === 'progressToken');
+      const token = memberOf(message.layout.params, 'progressToken');
       if (token !== undefined && this.asking.hasToken(textOf(message.raw, token))) this.server.answerProgress(message);
       return;
     }

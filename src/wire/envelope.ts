@@ -1,6 +1,6 @@
 // Where the members of a raw JSON message lie, and how to change some of them without touching the rest. Every
-// other byte goes on as it came: digits beyond 2^53, key order, escapes. The scanner decides nothing and expects
-// text that `JSON.parse` has accepted.
+// other byte goes on as it came: digits beyond 2^53, key order, escapes. The scanner decides nothing. What it finds is
+// right in text that `JSON.parse` accepts; in any other it finds something, and comes to an end.
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -30,10 +30,12 @@ export interface Edit extends Span {
   readonly text: string;
 }
 
-/** The members of the object whose `{` is the first byte at or after `at` that is no white space; at most `limit` + 1. */
+/** The members of the object that begins at `at`, white space aside; at most `limit` + 1. None where there is no object. */
 export function members(raw: Buffer, limit: number, at = 0): Member[] {
   const found: Member[] = [];
-  let i = skipSpace(raw, skipSpace(raw, at) + 1);
+  const open = skipSpace(raw, at);
+  if (raw[open] !== OPEN) return found;
+  let i = skipSpace(raw, open + 1);
   while (raw[i] === QUOTE && found.length <= limit) {
     const nameAt = i;
     const nameEnd = skipString(raw, i);
@@ -46,17 +48,26 @@ export function members(raw: Buffer, limit: number, at = 0): Member[] {
   return found;
 }
 
-/** The elements of the array whose `[` is the first byte at or after `at` that is no white space. */
-export function elements(raw: Buffer, at = 0): Span[] {
+/** The elements of the array that begins at `at`, white space aside; at most `limit` + 1. None where there is no array. */
+export function elements(raw: Buffer, limit: number, at = 0): Span[] {
   const found: Span[] = [];
-  let i = skipSpace(raw, skipSpace(raw, at) + 1);
-  while (i < raw.length && raw[i] !== CLOSE_ARRAY) {
+  const open = skipSpace(raw, at);
+  if (raw[open] !== OPEN_ARRAY) return found;
+  let i = skipSpace(raw, open + 1);
+  while (i < raw.length && raw[i] !== CLOSE_ARRAY && found.length <= limit) {
     const end = skipValue(raw, i);
+    if (end === i) break; // no value begins with this byte
     found.push({ at: i, end });
     i = skipSpace(raw, end);
     if (raw[i] === COMMA) i = skipSpace(raw, i + 1);
   }
   return found;
+}
+
+/** The member of this name, the first if there are two. */
+export function memberOf(list: readonly Member[], name: string): Member | undefined {
+  for (const member of list) if (member.name === name) return member;
+  return undefined;
 }
 
 /** The first name that occurs twice, if one does. */
@@ -144,8 +155,13 @@ export function answerId(raw: Buffer): AnswerId | undefined {
 
 function nameOf(raw: Buffer, at: number, end: number): string {
   const text = raw.toString('latin1', at + 1, end - 1);
-  // An escaped name is the same name: "\u0069d" is "id". Names are compared as the Latin-1 view of their UTF-8 bytes.
-  return text.includes('\\') ? Buffer.from(JSON.parse(raw.toString('utf8', at, end)) as string).toString('latin1') : text;
+  if (!text.includes('\\')) return text;
+  try {
+    // An escaped name is the same name: "\u0069d" is "id". Names are compared as the Latin-1 view of their UTF-8 bytes.
+    return Buffer.from(JSON.parse(raw.toString('utf8', at, end)) as string).toString('latin1');
+  } catch {
+    return text; // not JSON
+  }
 }
 
 function skipSpace(raw: Buffer, at: number): number {

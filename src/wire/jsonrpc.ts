@@ -2,7 +2,7 @@
 // are its bytes, so the layout of the members that may have to change is kept with it.
 
 import { isUtf8 } from 'node:buffer';
-import { duplicate, elements, members, splice, type Member } from './envelope.ts';
+import { duplicate, elements, memberOf, members, splice, type Member } from './envelope.ts';
 
 export type Id = string | number;
 
@@ -81,7 +81,7 @@ export function readMessage(text: Buffer, bounds: ReadBounds): RpcMessage | Batc
   if (!Array.isArray(value)) return toMessage(value, raw, bounds);
   if (value.length === 0) return malformed('shape', 'an empty batch');
   if (value.length > bounds.maxBatch) return malformed('shape', `a batch of more than ${bounds.maxBatch} messages`);
-  const spans = elements(raw);
+  const spans = elements(raw, bounds.maxBatch);
   const latin1 = raw.length >= BIG_BYTES;
   return {
     kind: 'batch',
@@ -91,7 +91,7 @@ export function readMessage(text: Buffer, bounds: ReadBounds): RpcMessage | Batc
 
 /** The parsed `params` of a message with its strings decoded, or an empty object. */
 export function paramsOf(message: RpcMessage): Record<string, unknown> {
-  const at = message.layout.top.find(({ name }) => name === 'params');
+  const at = memberOf(message.layout.top, 'params');
   return at === undefined ? {} : (JSON.parse(message.raw.toString('utf8', at.at, at.end)) as Record<string, unknown>);
 }
 
@@ -112,7 +112,7 @@ export function encodeError(idText: string, error: unknown): Buffer {
 
 /** A response under another id. */
 export function withId(response: Buffer, idText: string): Buffer {
-  const id = members(response, Infinity).find(({ name }) => name === 'id');
+  const id = memberOf(members(response, Infinity), 'id');
   return id === undefined ? response : splice(response, [{ at: id.at, end: id.end, text: idText }]);
 }
 
@@ -143,7 +143,7 @@ function toMessage(value: unknown, raw: Buffer, bounds: ReadBounds, latin1 = raw
   const { method, params } = value;
   // After a Latin-1 parse, what is kept is read once more as the UTF-8 that it is.
   const read = (name: string): unknown => {
-    const member = latin1 ? top.find((each) => each.name === name) : undefined;
+    const member = latin1 ? memberOf(top, name) : undefined;
     return member === undefined ? value[name] : JSON.parse(raw.toString('utf8', member.at, member.end));
   };
   const id = read('id');
@@ -159,9 +159,9 @@ function toMessage(value: unknown, raw: Buffer, bounds: ReadBounds, latin1 = raw
   if (typeof method !== 'string') return wrong('"method" must be a string');
   if ('result' in value || 'error' in value) return wrong('a message with a method has neither a result nor an error');
   if (params !== undefined && !isObject(params)) return wrong('"params" must be an object');
-  const paramsMember = top.find(({ name }) => name === 'params');
+  const paramsMember = memberOf(top, 'params');
   const inParams = paramsMember === undefined ? [] : members(raw, bounds.maxMembers, paramsMember.at);
-  const metaMember = isObject(params?.['_meta']) ? inParams.find(({ name }) => name === '_meta') : undefined;
+  const metaMember = isObject(params?.['_meta']) ? memberOf(inParams, '_meta') : undefined;
   const inMeta = metaMember === undefined ? [] : members(raw, bounds.maxMembers, metaMember.at);
   const nested = crowded(inParams, bounds) ?? crowded(inMeta, bounds);
   if (nested !== undefined) return wrong(nested);

@@ -98,3 +98,18 @@ test('a message without params has nothing to hide', () => {
 function subsets<T>(list: readonly T[]): T[][] {
   return Array.from({ length: 2 ** list.length }, (_, mask) => list.filter((_, k) => mask & (1 << k)));
 }
+
+test("a tools/list answer of any shape loses its tools' execution, or passes as it is", () => {
+  const passes = [
+    '{"id":1,"result":{"tools":"[]","x":"execution"}}',
+    '{"id":1,"result":{"tools":["",{"x":"execution"}]}}',
+    '{"id":1,"result":["tools",{"execution":{}}]}',
+    '{"id":1,"result":{"tools":[}"execution"}',
+    '{"id":1,"result":{"\\q":1,"tools":[{"execution"]}',
+    '["execution"]',
+    '{"execution":{}}',
+  ];
+  for (const text of passes) assert.equal(legacy.withoutExecution(Buffer.from(text), 100).toString(), text);
+  const text = '{"id":1,"result":{"tools":["",{"name":"a","execution":{"taskSupport":"required"}},7]}}';
+  assert.equal(legacy.withoutExecution(Buffer.from(text), 100).toString(), '{"id":1,"result":{"tools":["",{"name":"a"},7]}}');
+});

@@ -86,6 +86,19 @@ for (const [method, params] of [
   });
 }
 
+test('an answer that is too big to be parsed can be anything between its brackets', async (t) => {
+  const filler = JSON.stringify('x'.repeat(20_000));
+  const proxy = await startProxy(t, {
+    open: server({ 'tools/list': result(`{"filler":${filler},"tools":[}"execution"`) }),
+    text: server({ 'tools/list': result(`{"filler":${filler},"tools":"[]","x":"execution"}`) }),
+    name: server({ 'tools/list': result(`{"filler":${filler},"\\q":0,"tools":[{"execution":1}]}`) }),
+  });
+  for (const name of ['open', 'text', 'name']) {
+    assert.match((await proxy.call(name, 'tools/list')).text, /execution/, name);
+    assert.equal((await proxy.call(name, 'tools/call', { name: 'poke' })).status, 200);
+  }
+});
+
 test('notifications and requests of a server can have anything in them', async (t) => {
   const lines = [
     '{"jsonrpc":"2.0","method":"notifications/message"}', '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":$DEEP,"data":$DEEP}}',

@@ -61,7 +61,7 @@ test('a long string ends at its own quote, wherever in it the backslashes are, a
       JSON.parse(text); // it is JSON
       assert.deepEqual(members(raw, 10), list, text);
       const array = Buffer.from(`[${string}, [${string}] ,${string}]`);
-      assert.deepEqual(elements(array).map(({ at, end }) => array.toString('utf8', at, end)), [string, `[${string}]`, string]);
+      assert.deepEqual(elements(array, 10).map(({ at, end }) => array.toString('utf8', at, end)), [string, `[${string}]`, string]);
     }
   }
 });
@@ -72,7 +72,7 @@ test('a hundred thousand levels are one value', () => {
     JSON.parse(deep);
     const { raw, list } = build([['"a"', deep], ['"id"', '1']]);
     assert.deepEqual(members(raw, 10), list);
-    assert.deepEqual(elements(Buffer.from(`[${deep},1]`)), [{ at: 1, end: 1 + deep.length }, { at: 2 + deep.length, end: 3 + deep.length }]);
+    assert.deepEqual(elements(Buffer.from(`[${deep},1]`), 10), [{ at: 1, end: 1 + deep.length }, { at: 2 + deep.length, end: 3 + deep.length }]);
   }
 });
 
@@ -104,11 +104,11 @@ test('members reads an object inside another, from its brace or from the white s
 
 test('elements finds the bytes of every element of an array', () => {
   for (const space of SPACES) {
-    assert.deepEqual(elements(Buffer.from(`${space}[${space}]${space}`)), []);
+    assert.deepEqual(elements(Buffer.from(`${space}[${space}]${space}`), 10), []);
     for (const first of VALUES) {
       for (const second of ['0', '"]"', '[[]]', '{"id":1}']) {
         const raw = Buffer.from(`${space}[${[first, second, first].map((value) => space + value + space).join(',')}]${space}`);
-        assert.deepEqual(elements(raw).map(({ at, end }) => raw.toString('utf8', at, end)), [first, second, first]);
+        assert.deepEqual(elements(raw, 10).map(({ at, end }) => raw.toString('utf8', at, end)), [first, second, first]);
       }
     }
   }
@@ -290,3 +290,30 @@ function agree(text: string): void {
 function orders<T>(list: readonly T[]): T[][] {
   return list.length === 0 ? [[]] : list.flatMap((one, k) => orders(list.toSpliced(k, 1)).map((rest) => [one, ...rest]));
 }
+
+test('the scanner comes to an end on any bytes, and what it finds lies in them in order', () => {
+  const alphabet = ['{', '}', '[', ']', '"', '\\', ',', ':', ' ', '\n', '\0', 'a', '1', '"a":', '{"a":1}', '\\u00', '\x7f'];
+  let seed = 1;
+  const random = (n: number): number => (seed = (seed * 48_271) % 0x7fffffff) % n;
+  for (let round = 0; round < 20_000; round++) {
+    const text = Array.from({ length: 1 + random(12) }, () => alphabet[random(alphabet.length)]).join('');
+    const raw = Buffer.from(text);
+    for (const found of [members(raw, 50), elements(raw, 50)] as readonly { at: number; end: number }[][]) {
+      let from = 0;
+      for (const { at, end } of found) {
+        assert.ok(at >= from && end >= at, JSON.stringify(text));
+        from = end;
+      }
+    }
+  }
+});
+
+test('what is no object has no members, and what is no array no elements', () => {
+  for (const text of ['', ' ', '[]', '["a",1]', '"{}"', '1', 'null', '}', '"', '[{"a":1}]']) assert.deepEqual(members(Buffer.from(text), 10), [], text);
+  for (const text of ['', ' ', '{}', '{"a":[1]}', '"[]"', '1', 'null', ']', '"', '[}', '[:']) assert.ok(elements(Buffer.from(text), 10).length < 2, text);
+  assert.deepEqual(elements(Buffer.from('"[]"'), 10), []);
+});
+
+test('no more elements are looked at than one above the limit', () => {
+  assert.equal(elements(Buffer.from(`[${'1,'.repeat(100)}1]`), 10).length, 11);
+});
