@@ -93,6 +93,9 @@ export class ProxyError extends Error {
 /** A request that came during shutdown: nothing was accepted, so it is refused by status. */
 export const shuttingDown = (): ProxyError => new ProxyError('shutdown', 'Shutting down', { status: 503 });
 
+/** What a session that has ended still owes an answer for. */
+export const sessionClosed = (): ProxyError => new ProxyError('session_closed', 'Session closed');
+
 /** The one place where something unknown that was thrown becomes visible: a bug answers `internal`, no more. */
 export function asProxyError(thrown: unknown): ProxyError {
   return thrown instanceof ProxyError ? thrown : new ProxyError('internal', 'Internal error', { cause: thrown });

@@ -1,7 +1,7 @@
 // All servers by name: takes a configuration over by touching only what it changes, starts and stops everything, and
 // tells what state it is in. The running configuration is its.
 
-import { ProxyError, shuttingDown } from '../base/errors.ts';
+import { ProxyError, sessionClosed, shuttingDown } from '../base/errors.ts';
 import { createRedact } from '../base/redact.ts';
 import type { Launch } from '../child/supervisor.ts';
 import { Turns } from '../child/turns.ts';
@@ -69,7 +69,7 @@ export class Fleet {
   /** A session has ended; a process of its own ends with it. */
   release(name: string, server: McpServer): void {
     if (this.#isolated.get(name)?.has(server) !== true) return;
-    void server.stop(new ProxyError('session_closed', 'Session closed'), 0).then(() => {
+    void server.stop(sessionClosed(), 0).then(() => {
       this.#isolated.get(name)?.delete(server);
       this.#options.onStatus(name, true);
     });
@@ -88,8 +88,12 @@ export class Fleet {
   /** The status of one server; `undefined` when it is not configured. */
   statusOf(name: string): ServerStatus | undefined {
     const status = this.#servers.get(name)?.status;
-    const sessions = this.#isolated.get(name)?.size ?? 0;
-    return status === undefined || sessions === 0 ? status : { ...status, sessions };
+    const isolated = [...(this.#isolated.get(name) ?? [])].map((server) => server.status);
+    if (status === undefined || isolated.length === 0) return status;
+    const all = [status, ...isolated];
+    const pendingRequests = all.reduce((sum, each) => sum + each.pendingRequests, 0);
+    const lastUsed = all.reduce((last, each) => (each.lastUsed > last ? each.lastUsed : last), '');
+    return { ...status, lastUsed, pendingRequests, sessions: isolated.length };
   }
 
   /** Starts every enabled server, each on its own. */
@@ -115,7 +119,7 @@ export class Fleet {
         this.#servers.get(name)?.restart(old.get(name)?.isolation !== config.servers.get(name)?.isolation);
       }
     }
-    for (const name of [...diff.restarted, ...diff.stopped]) this.#endIsolated(name, 'reconfigured', world.limits.drainReloadMs);
+    for (const name of [...diff.restarted, ...diff.stopped]) this.#endIsolated(name, world.limits.drainReloadMs);
     for (const name of diff.stopped) {
       const disabled = new ProxyError('unavailable', `Server "${name}" is not available: it was disabled`);
       void this.#servers.get(name)?.stop(disabled, world.limits.drainReloadMs);
@@ -169,8 +173,8 @@ export class Fleet {
     return [...this.#servers.values(), ...this.#leaving.values(), ...[...this.#isolated.values()].flatMap((each) => [...each])];
   }
 
-  #endIsolated(name: string, reason: 'reconfigured', drainMs: number): void {
-    const why = new ProxyError(reason, `Server "${name}" was reconfigured`);
+  #endIsolated(name: string, drainMs: number): void {
+    const why = new ProxyError('reconfigured', `Server "${name}" was reconfigured`);
     for (const server of this.#isolated.get(name) ?? []) void server.stop(why, drainMs);
   }
 

@@ -156,7 +156,7 @@ export class Relay {
 
   /** Forwards the request of a client once more, for the sake of another who waits for the same answer. */
   forward(exchange: Exchange, request: RpcRequest, tap: Tap): void {
-    if (this.#link === undefined) return tap(this.#busy('it is not running'));
+    if (this.#link === undefined) return this.#settle({ exchange, tap }, this.#busy('it is not running'));
     this.#write(exchange, request, this.#link, tap);
     this.#events.onPending();
   }
@@ -328,7 +328,7 @@ export class Relay {
     this.#served = this.#served === undefined || this.#served === exchange.caller ? exchange.caller : 'many';
   }
 
-  #settle({ exchange, tap }: Call, outcome: Outcome): void {
+  #settle({ exchange, tap }: Pick<Call, 'exchange' | 'tap'>, outcome: Outcome): void {
     tap?.(outcome);
     exchange.settle(outcome);
   }

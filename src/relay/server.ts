@@ -109,11 +109,6 @@ export class McpServer {
     return this.#launch.config.disabled;
   }
 
-  /** Calls in flight. */
-  get pending(): number {
-    return this.#relay.pending;
-  }
-
   get status(): ServerStatus {
     const { clock } = this.#world;
     const { status, failure, restarts } = this.#supervisor;
@@ -140,9 +135,9 @@ export class McpServer {
     this.#relay.dispatch(exchange, request);
   }
 
-  /** The client of a request left. */
-  cancel(exchange: Exchange): void {
-    this.#relay.cancel(exchange, 'the client disconnected');
+  /** Nobody waits for this request any more; the child is told why. */
+  cancel(exchange: Exchange, reason: string): void {
+    this.#relay.cancel(exchange, reason);
   }
 
   /** Takes a client's notification: it never starts a child and never waits. */

@@ -189,6 +189,7 @@ export class Subscriptions {
       return this.#relay.forward(next[0], next[1], (again) => this.#subscribed(uri, next[0].caller.holder, again));
     }
     this.#subscribing.delete(uri);
+    if (outcome === 'cancelled' || outcome instanceof ProxyError) this.#relay.ask('resources/unsubscribe', { uri }); // it may have begun
     if (outcome === 'cancelled') return;
     const holders = new Set([first]);
     if (this.#relay.answerIn(outcome) === 'result') this.#held.set(uri, holders);

@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ProxyError } from '../base/errors.ts';
 import { parseAccept, type Accepts } from '../http/accept.ts';
-import { json } from '../http/reply.ts';
+import { fault, json } from '../http/reply.ts';
 import { malformedError, strayResponse } from '../protocol/classify.ts';
 import { oneLine } from '../wire/envelope.ts';
 import { encodeError, type Batch, type RpcRequest } from '../wire/jsonrpc.ts';
@@ -12,6 +12,19 @@ import { encodeEvent, SseStream, type SseOptions } from '../wire/sse.ts';
 /** An answer as the bytes of a JSON-RPC response. */
 export function encoded(answer: Buffer | ProxyError, idText: string): Buffer {
   return answer instanceof ProxyError ? encodeError(idText, answer.toRpc()) : answer;
+}
+
+/** `MCP-Protocol-Version` as sent. */
+export function versionOf(req: IncomingMessage): string | undefined {
+  return req.headers['mcp-protocol-version']?.toString().trim();
+}
+
+/** Answers by status and JSON, if the client takes it that way. `false`: a stream has to say it. */
+export function answered(res: ServerResponse, accepts: Accepts, answer: Buffer | ProxyError, idText: string): boolean {
+  if (answer instanceof ProxyError && (accepts.json || answer.status !== 200)) fault(res, answer, idText);
+  else if (accepts.json && !(answer instanceof ProxyError)) json(res, 200, answer);
+  else return false;
+  return true;
 }
 
 /** What the client takes. @throws ProxyError `not_acceptable` */

@@ -26,6 +26,7 @@ export class Asking {
   readonly #carrier: () => Carrier | undefined;
   readonly #asked = new Map<number, Asked>();
   #lastId = 0;
+  #closed = false;
 
   /** `carrier`: the stream on which a question can go now, if there is one (R-59c). */
   constructor(world: World, carrier: () => Carrier | undefined) {
@@ -52,6 +53,7 @@ export class Asking {
   }
 
   ask(question: Question): void {
+    if (this.#closed) return question.answer(gone());
     const asked: Asked = { id: ++this.#lastId, question, carrier: undefined, deadline: undefined };
     this.#asked.set(asked.id, asked);
     if (this.#send(asked)) return;
@@ -95,9 +97,10 @@ export class Asking {
 
   /** The client is gone. */
   close(): void {
+    this.#closed = true;
     for (const asked of [...this.#asked.values()]) {
       this.#forget(asked);
-      asked.question.answer(new ProxyError('no_client', 'The client is gone'));
+      asked.question.answer(gone());
     }
   }
 
@@ -116,4 +119,8 @@ export class Asking {
     asked.deadline?.cancel();
     this.#asked.delete(asked.id);
   }
+}
+
+function gone(): ProxyError {
+  return new ProxyError('no_client', 'The client is gone');
 }

@@ -103,17 +103,17 @@ export class Client implements Caller, Listener {
   close(why: ProxyError): void {
     this.server.leave(this);
     for (const exchange of [...this.exchanges]) {
-      this.server.cancel(exchange);
+      this.server.cancel(exchange, 'the client disconnected');
       exchange.settle(why);
     }
     this.asking.close();
   }
 
   #cancelled(notification: RpcNotification): void {
-    const { requestId } = paramsOf(notification);
+    const { requestId, reason } = paramsOf(notification);
     for (const exchange of [...this.exchanges]) {
       if (exchange.id !== requestId) continue;
-      this.server.cancel(exchange);
+      this.server.cancel(exchange, typeof reason === 'string' ? reason : 'the client cancelled it');
       exchange.drop();
     }
   }

@@ -2,7 +2,7 @@
 // and notification comes as a `message` event on it (B.15).
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { asProxyError, ProxyError } from '../base/errors.ts';
+import { asProxyError, ProxyError, sessionClosed } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import type { McpServer } from '../relay/server.ts';
@@ -11,7 +11,7 @@ import { paramsOf, type Batch, type Malformed, type RpcMessage } from '../wire/j
 import { encodeEvent, SseStream } from '../wire/sse.ts';
 import { malformedError } from '../protocol/classify.ts';
 import { isModern } from '../protocol/revisions.ts';
-import { encoded } from './answer.ts';
+import { encoded, versionOf } from './answer.ts';
 import { Client, type SessionExchange } from './client.ts';
 import { Sessions, type Registered } from './sessions.ts';
 
@@ -43,18 +43,13 @@ export class HttpSseTransport {
   post(name: string, id: string, body: RpcMessage | Batch | Malformed, req: IncomingMessage, res: ServerResponse): void {
     this.#fleet.get(name);
     const session = this.#sessions.get(id, name);
-    if (isModern(req.headers['mcp-protocol-version']?.toString().trim())) {
+    if (isModern(versionOf(req))) {
       throw new ProxyError('bad_version', 'Unsupported protocol version on this path');
     }
     if (body.kind === 'malformed') throw malformedError(body);
     if (body.kind === 'batch') throw new ProxyError('invalid_request', 'Invalid Request: this transport has no batches');
     res.writeHead(202, { 'content-type': 'text/plain' }).end('Accepted');
     session.take(body);
-  }
-
-  /** Sessions at this server. */
-  count(name: string): number {
-    return this.#sessions.count(name);
   }
 }
 
@@ -71,7 +66,7 @@ class Session implements Registered {
   constructor(serverName: string, server: McpServer, res: ServerResponse, fleet: Fleet, world: World, onEnd: (why: ProxyError) => void) {
     this.serverName = serverName;
     this.#fleet = fleet;
-    const gone = (): void => onEnd(new ProxyError('session_closed', 'Session closed'));
+    const gone = (): void => onEnd(sessionClosed());
     this.#stream = new SseStream(res, world, gone);
     this.#join = (server) =>
       new Client(server, world, {
@@ -87,7 +82,7 @@ class Session implements Registered {
   #isolate(params: Readonly<Record<string, unknown>>): void {
     const server = this.#fleet.forSession(this.serverName, params);
     if (server === this.#client.server) return;
-    this.#client.close(new ProxyError('session_closed', 'Session closed'));
+    this.#client.close(sessionClosed());
     this.#fleet.release(this.serverName, this.#client.server);
     this.#client = this.#join(server);
   }

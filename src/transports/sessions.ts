@@ -2,7 +2,7 @@
 // a secure source, and an id of one server is nothing to another.
 
 import type { Deadline } from '../base/clock.ts';
-import { ProxyError } from '../base/errors.ts';
+import { ProxyError, sessionClosed } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 
 /** What the registry needs to know of a session. */
@@ -67,7 +67,7 @@ export class Sessions<S extends Registered> {
       if (idlest === undefined || session.usedAt < idlest.usedAt) idlest = session;
     }
     if (idlest === undefined) throw new ProxyError('session_limit', 'Too many sessions');
-    this.end(idlest, new ProxyError('session_closed', 'Session closed'));
+    this.end(idlest, sessionClosed());
   }
 
   add(session: S): void {
@@ -104,7 +104,7 @@ export class Sessions<S extends Registered> {
     for (const session of [...this.#byId.values()]) {
       const left = session.usedAt + limits.sessionTimeoutMs - now;
       if (session.busy) continue;
-      if (left <= 0) this.end(session, new ProxyError('session_closed', 'Session closed'));
+      if (left <= 0) this.end(session, sessionClosed());
       else next = Math.min(next, left);
     }
     this.#sweep = this.#byId.size === 0 ? undefined : deadlines.add(next, () => this.#expire());

@@ -4,7 +4,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
-import { empty, fault, json } from '../http/reply.ts';
+import { empty } from '../http/reply.ts';
 import { lonelyCaller, SIMPLE, type Exchange } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import type { McpServer } from '../relay/server.ts';
@@ -12,7 +12,7 @@ import type { Listener } from '../relay/subscriptions.ts';
 import { oneLine } from '../wire/envelope.ts';
 import type { Batch, RpcNotification, RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent, SseStream } from '../wire/sse.ts';
-import { acceptable, answerBatch, encoded } from './answer.ts';
+import { acceptable, answerBatch, answered, encoded } from './answer.ts';
 
 export class SimpleTransport {
   readonly #fleet: Fleet;
@@ -65,10 +65,7 @@ export class SimpleTransport {
     const say = (message: Buffer): void => void (stream ??= new SseStream(res, this.#world)).write(encodeEvent('message', oneLine(message)));
     const { idText } = request;
     const exchange = new SimpleExchange(idText, accepts.sse ? say : undefined, (answer) => {
-      const refused = answer instanceof ProxyError && answer.status !== 200; // a status says it to any client
-      if (stream === undefined && (accepts.json || refused)) {
-        return answer instanceof ProxyError ? fault(res, answer, idText) : json(res, 200, answer);
-      }
+      if (stream === undefined && answered(res, accepts, answer, idText)) return;
       say(encoded(answer, idText));
       stream?.end();
     });
@@ -90,7 +87,7 @@ export class SimpleTransport {
   #dispatch(server: McpServer, res: ServerResponse, requests: ReadonlyMap<SimpleExchange, RpcRequest>): void {
     const exchanges = [...requests.keys()];
     res.once('close', () => {
-      for (const exchange of exchanges) if (!exchange.settled) server.cancel(exchange);
+      for (const exchange of exchanges) if (!exchange.settled) server.cancel(exchange, 'the client disconnected');
     });
     for (const [exchange, request] of requests) server.dispatch(exchange, request);
   }

@@ -70,9 +70,14 @@ export class LogicalStream {
     return this.#complete;
   }
 
-  /** Whether somebody reads it now. */
+  /** Whether somebody is connected. */
   get open(): boolean {
     return this.#connections.length > 0;
+  }
+
+  /** Whether what is written now is read now. */
+  get reads(): boolean {
+    return this.open && !this.#held;
   }
 
   /** Adds a connection and sends what it lacks: everything after `seq`, or what nobody has received yet. */
@@ -115,7 +120,7 @@ export class LogicalStream {
     const line = oneLine(message);
     const seq = ++this.#seq;
     this.#log.keep({ stream: this, seq, message: line });
-    if (this.open && !this.#held) this.#send(seq, line);
+    if (this.reads) this.#send(seq, line);
   }
 
   #catchUp(after: number): void {

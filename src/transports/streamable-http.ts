@@ -3,7 +3,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Deadline } from '../base/clock.ts';
-import { ProxyError } from '../base/errors.ts';
+import { ProxyError, sessionClosed } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import { parseAccept, type Accepts } from '../http/accept.ts';
 import { empty, fault, json } from '../http/reply.ts';
@@ -15,7 +15,7 @@ import type { McpServer } from '../relay/server.ts';
 import { oneLine } from '../wire/envelope.ts';
 import { encodeError, paramsOf, type Batch, type Id, type RpcMessage, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent, SseStream } from '../wire/sse.ts';
-import { acceptable, answerBatch, encoded } from './answer.ts';
+import { acceptable, answerBatch, answered, encoded, versionOf } from './answer.ts';
 import { Client, type SessionExchange } from './client.ts';
 import { Sessions, type Registered } from './sessions.ts';
 import { LogicalStream, parseEventId, StreamLog } from './stream-log.ts';
@@ -34,8 +34,8 @@ export class StreamableHttpTransport {
 
   /** `initialize`: answered for the child, and opens a session. */
   initialize(name: string, request: RpcRequest, req: IncomingMessage, res: ServerResponse): void {
-    const accepts = acceptable(req);
     this.#fleet.get(name);
+    const accepts = acceptable(req);
     const server = this.#fleet.forSession(name, paramsOf(request));
     const giveBack = this.#sessions.reserve(name, () => this.#fleet.release(name, server));
     const { idText } = request;
@@ -54,7 +54,7 @@ export class StreamableHttpTransport {
     };
     const exchange = { idText, caller: lonelyCaller(), streams: false, notify() {}, settle };
     res.once('close', () => {
-      if (giveBack('unused')) server.cancel(exchange);
+      if (giveBack('unused')) server.cancel(exchange, 'the client disconnected');
     });
     server.dispatch(exchange, request);
   }
@@ -84,7 +84,6 @@ export class StreamableHttpTransport {
   stream(name: string, req: IncomingMessage, res: ServerResponse): void {
     this.#fleet.get(name);
     const session = this.#addressed(name, req, res);
-    if (session === undefined) return;
     const accept = req.headers.accept;
     if (!parseAccept(accept).sse && !/\*\/\*|text\/\*/.test(accept ?? '')) {
       throw new ProxyError('not_acceptable', 'Not Acceptable: this stream is text/event-stream');
@@ -96,14 +95,8 @@ export class StreamableHttpTransport {
   delete(name: string, req: IncomingMessage, res: ServerResponse): void {
     this.#fleet.get(name);
     const session = this.#addressed(name, req, res);
-    if (session === undefined) return;
-    this.#sessions.end(session, new ProxyError('session_closed', 'Session closed'));
+    this.#sessions.end(session, sessionClosed());
     empty(res, 204);
-  }
-
-  /** Sessions at this server. */
-  count(name: string): number {
-    return this.#sessions.count(name);
   }
 
   #open(name: string, server: McpServer, request: RpcRequest, answer: Buffer): Session {
@@ -111,7 +104,7 @@ export class StreamableHttpTransport {
     const revision = legacyRevision(result.protocolVersion) ?? PREFERRED_LEGACY;
     const session: Session = new Session(name, server, revision, this.#world, {
       streamId: () => (++this.#lastStream).toString(36),
-      onServerEnd: () => this.#sessions.end(session, new ProxyError('session_closed', 'Session closed')),
+      onServerEnd: () => this.#sessions.end(session, sessionClosed()),
       onClose: () => this.#fleet.release(name, server),
     });
     session.client.declare(request);
@@ -122,15 +115,15 @@ export class StreamableHttpTransport {
   /** @throws ProxyError `session_not_found`, `bad_version` */
   #session(name: string, id: string, req: IncomingMessage): Session {
     const session = this.#sessions.get(id, name);
-    const version = req.headers['mcp-protocol-version']?.toString().trim();
+    const version = versionOf(req);
     if (version !== undefined && legacyRevision(version) === undefined) throw badVersion(version);
     return session;
   }
 
   /** The session of a GET or DELETE; a client that can have none is told which methods are left for it. */
-  #addressed(name: string, req: IncomingMessage, res: ServerResponse): Session | undefined {
+  #addressed(name: string, req: IncomingMessage, res: ServerResponse): Session {
     const id = req.headers['mcp-session-id']?.toString();
-    const modern = isModern(req.headers['mcp-protocol-version']?.toString().trim());
+    const modern = isModern(versionOf(req));
     if (id !== undefined && !modern) return this.#session(name, id, req);
     if (req.method === 'DELETE' && !modern) throw new ProxyError('session_required', 'Mcp-Session-Id required');
     res.setHeader('allow', modern ? 'POST' : 'POST, DELETE');
@@ -155,7 +148,8 @@ class Session implements Registered {
   readonly #hooks: SessionHooks;
   readonly #log: StreamLog;
   readonly #standalone: LogicalStream;
-  readonly #posts = new Map<string, LogicalStream>();
+  /** By id, with the end of those that are complete. */
+  readonly #posts = new Map<string, { readonly stream: LogicalStream; expiry: Deadline | undefined }>();
   #connections = 0;
   #closed = false;
 
@@ -172,7 +166,7 @@ class Session implements Registered {
       carrier: () => {
         const newest = [...this.client.exchanges].findLast((exchange) => exchange.streams);
         if (newest !== undefined) return (message) => newest.notify(message);
-        return this.#standalone.open ? (message) => this.#standalone.write(message) : undefined;
+        return this.#standalone.reads ? (message) => this.#standalone.write(message) : undefined;
       },
       hear: (message) => {
         const repeated = message.includes('/list_changed"') && this.#standalone.waiting(message);
@@ -194,6 +188,7 @@ class Session implements Registered {
   /** The client is ready for what belongs to no request (R-55). */
   initialized(): void {
     this.#standalone.release();
+    this.client.asking.retry();
   }
 
   request(request: RpcRequest, accepts: Accepts, res: ServerResponse): void {
@@ -227,7 +222,7 @@ class Session implements Registered {
   /** Connects a GET to a stream of this session (R-92 to R-94). */
   attach(lastEventId: string | undefined, res: ServerResponse): void {
     const from = lastEventId === undefined ? undefined : parseEventId(lastEventId);
-    const post = from === undefined ? undefined : this.#posts.get(from.stream);
+    const post = from === undefined ? undefined : this.#posts.get(from.stream)?.stream;
     if (post?.complete === true && !post.hasAfter(from?.seq ?? 0)) {
       res.setHeader('allow', 'POST, DELETE');
       throw new ProxyError('method_not_allowed', 'Method not allowed: this stream is complete');
@@ -241,15 +236,16 @@ class Session implements Registered {
   /** A new stream for one POST. */
   postStream(): LogicalStream {
     const stream = this.#newStream();
-    this.#posts.set(stream.id, stream);
+    this.#posts.set(stream.id, { stream, expiry: undefined });
     return stream;
   }
 
   /** The last message of a POST stream was sent; it can be resumed for a while. */
   finish(stream: LogicalStream): void {
     stream.end();
-    if (this.#closed) return;
-    this.world.deadlines.add(this.world.limits.finishedStreamMs, () => {
+    const post = this.#posts.get(stream.id);
+    if (this.#closed || post === undefined) return;
+    post.expiry = this.world.deadlines.add(this.world.limits.finishedStreamMs, () => {
       this.#posts.delete(stream.id);
       this.#log.forget(stream);
     });
@@ -268,7 +264,11 @@ class Session implements Registered {
   close(why: ProxyError): void {
     this.#closed = true;
     this.client.close(why);
-    for (const stream of [this.#standalone, ...this.#posts.values()]) stream.end();
+    this.#standalone.end();
+    for (const { stream, expiry } of this.#posts.values()) {
+      expiry?.cancel();
+      stream.end();
+    }
     this.#hooks.onClose();
   }
 
@@ -309,10 +309,7 @@ class PostExchange implements SessionExchange {
 
   settle(answer: Buffer | ProxyError): void {
     if (!this.#end()) return;
-    const refused = answer instanceof ProxyError && answer.status !== 200;
-    if (this.#stream === undefined && (this.#accepts.json || refused)) {
-      return answer instanceof ProxyError ? fault(this.#res, answer, this.idText) : json(this.#res, 200, answer);
-    }
+    if (this.#stream === undefined && answered(this.#res, this.#accepts, answer, this.idText)) return;
     const stream = this.#streaming();
     stream.write(encoded(answer, this.idText));
     this.#session.finish(stream);

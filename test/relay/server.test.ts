@@ -84,14 +84,14 @@ test('a request starts its server, waits for the handshake and is answered; the 
   assert.equal(it.server.status.status, 'stopped');
   const first = it.send('tools/list', {}, '"1"');
   assert.equal(it.server.status.status, 'starting');
-  assert.equal(it.server.pending, 1);
+  assert.equal(it.server.status.pendingRequests, 1);
   assert.equal((await settled(first)).id, '"1"');
   const second = it.call('echo', { n: 1 });
   assert.deepEqual(await toolResult(second), { n: 1 });
   assert.equal(it.starts().length, 1);
   assert.deepEqual(it.journal().map(({ method }) => method), ['initialize', 'notifications/initialized', 'tools/list', 'tools/call']);
   assert.deepEqual(it.statuses(), ['starting', 'running']);
-  assert.equal(it.server.pending, 0);
+  assert.equal(it.server.status.pendingRequests, 0);
 });
 
 test('requests that come during a start are written in their order when it is done', async (t) => {
@@ -114,7 +114,7 @@ test('a start that takes longer than 50 s costs those who wait a "still starting
   assert.deepEqual(early.answers, []);
   await it.clock.run(1);
   assert.equal(early.outcome, 'starting');
-  assert.deepEqual([it.server.status.status, it.server.pending], ['starting', 0]);
+  assert.deepEqual([it.server.status.status, it.server.status.pendingRequests], ['starting', 0]);
   const late = it.call('echo', { late: true });
   writeFileSync(go, '');
   assert.deepEqual(await toolResult(late), { late: true });
@@ -306,7 +306,7 @@ test('a call whose client left may still make the child ask: it is told that the
   const it = serve(t, launchOf('server.mjs'));
   const left = it.call('ask', { method: 'elicitation/create', params: {}, after: 'k', id: 'late', stubborn: true });
   await until(() => it.journal().length === 3, 'the call at the child');
-  it.server.cancel(left);
+  it.server.cancel(left, 'it left');
   await until(() => it.journal().some(({ method }) => method === 'notifications/cancelled'), 'the news at the child');
   const released = it.call('release', { key: 'k' });
   await settled(released);
@@ -314,7 +314,7 @@ test('a call whose client left may still make the child ask: it is told that the
   // While the call that let it go was in flight there were two, after it only the one that is gone.
   assert.ok(['no_client', 'ambiguous_client'].includes(error.data.reason), error.data.reason);
   assert.deepEqual(left.answers, []);
-  assert.equal(it.server.pending, 0);
+  assert.equal(it.server.status.pendingRequests, 0);
 });
 
 test('nonsense on stdout, ids that nobody asked with and a flood of log lines cost no answer', async (t) => {

@@ -356,6 +356,10 @@ test('the status counts the processes of sessions, and says nothing where there 
   const [a, b] = [await proxy.open(), await proxy.open()];
   await told(2);
   assert.equal((await proxy.status()).sessions, 2);
+  const held = a.tool('progress', { steps: 0, hold: 'k' });
+  await until(async () => (await proxy.status()).pendingRequests === 1, 'the call of a session in the status of its server');
+  await a.tool('release', { key: 'k' });
+  await held;
   await a.delete();
   await told(1);
   await b.delete();

@@ -417,6 +417,18 @@ describe('a question is taken back', () => {
   });
 });
 
+test('a question for a stream that may not be written yet, because its client is not initialized, waits no longer (R-55, R-59c)', async (t) => {
+  const clock = fakeClock();
+  const proxy = await startProxy(t, { x: { ...node('asks-the-client.mjs'), isolation: 'session' } }, { clock, limits: { drainShutdownMs: 50 } });
+  const session = await openSession(t, proxy, 'x', { capabilities: ABLE, initialized: false });
+  const get = await session.get();
+  await clock.run(30_000);
+  const { answers } = await session.tool('poke');
+  const refused = answers.filter(({ error }: any) => error !== undefined && error.code !== -32601).map(reason);
+  assert.deepEqual(refused, Array(3).fill([-32603, 'no_client']));
+  assert.deepEqual(said(get), []);
+});
+
 test('progress on a question reaches the child, progress on anything else does not (R-27)', async (t) => {
   const proxy = await one(t);
   const session = await openSession(t, proxy, 'x', { capabilities: ABLE });

@@ -665,7 +665,7 @@ describe('cancellation', () => {
     assert.deepEqual(said(call), [step(1, 1)]);
     const [{ params }] = await childHas(own, 'notifications/cancelled');
     const called = heardByChild(own, 'tools/call').find((each) => each.params.name === 'progress');
-    assert.equal(params.requestId, called.id);
+    assert.deepEqual(params, { requestId: called.id, reason: 'enough' });
   });
 
   test('of a call that has no stream yet: an empty stream, or for a JSON client an error (R-30)', async (t) => {
