@@ -11,19 +11,25 @@ export interface Revision {
   readonly batches: boolean;
   /** Its streams open with an event that has an id and no data, so that they can be resumed from the start. */
   readonly primes: boolean;
+  /** A server that completes arguments says so in its capabilities. */
+  readonly completions: boolean;
 }
 
+const FIRST_MODERN = '2026-07-28';
+
 const REVISIONS: readonly Revision[] = [
-  { version: '2024-11-05', era: 'legacy', batches: false, primes: false },
-  { version: '2025-03-26', era: 'legacy', batches: true, primes: false },
-  { version: '2025-06-18', era: 'legacy', batches: false, primes: false },
-  { version: '2025-11-25', era: 'legacy', batches: false, primes: true },
+  { version: '2024-11-05', era: 'legacy', batches: false, primes: false, completions: false },
+  { version: '2025-03-26', era: 'legacy', batches: true, primes: false, completions: true },
+  { version: '2025-06-18', era: 'legacy', batches: false, primes: false, completions: true },
+  { version: '2025-11-25', era: 'legacy', batches: false, primes: true, completions: true },
+  { version: FIRST_MODERN, era: 'modern', batches: false, primes: false, completions: true },
 ];
 
 /** What the proxy offers to a child, and answers to a client that asks for something it does not know (R-14, R-86). */
 export const PREFERRED_LEGACY = REVISIONS[3] as Revision;
 
-const FIRST_MODERN = '2026-07-28';
+/** The one revision without a handshake that the proxy speaks (R-107). */
+export const MODERN = REVISIONS[4] as Revision;
 
 /** The row of a legacy version, if it is one: these are negotiated by `initialize`. */
 export function legacyRevision(version: unknown): Revision | undefined {

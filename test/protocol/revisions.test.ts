@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isModern, legacyRevision, PREFERRED_LEGACY } from '../../src/protocol/revisions.ts';
+import { isModern, legacyRevision, MODERN, PREFERRED_LEGACY } from '../../src/protocol/revisions.ts';
 
 test('the four revisions with a handshake are legacy', () => {
-  const rows = [['2024-11-05', false, false], ['2025-03-26', true, false], ['2025-06-18', false, false], ['2025-11-25', false, true]] as const;
-  for (const [version, batches, primes] of rows) {
-    assert.deepEqual(legacyRevision(version), { version, era: 'legacy', batches, primes });
+  const rows = [
+    ['2024-11-05', false, false, false],
+    ['2025-03-26', true, false, true],
+    ['2025-06-18', false, false, true],
+    ['2025-11-25', false, true, true],
+  ] as const;
+  for (const [version, batches, primes, completions] of rows) {
+    assert.deepEqual(legacyRevision(version), { version, era: 'legacy', batches, primes, completions });
   }
 });
 
@@ -17,6 +22,11 @@ test('nothing else is a legacy revision, close as it may come', () => {
 test('the newest legacy revision is the one that is preferred', () => {
   assert.equal(PREFERRED_LEGACY.version, '2025-11-25');
   assert.equal(legacyRevision('2025-11-25'), PREFERRED_LEGACY);
+});
+
+test('the modern revision that is spoken is the first one', () => {
+  assert.deepEqual([MODERN.version, MODERN.era], ['2026-07-28', 'modern']);
+  assert.equal(isModern(MODERN.version), true);
 });
 
 test('a date from 2026-07-28 on is modern, known or not, and nothing else is', () => {
