@@ -29,6 +29,7 @@ const FAULTS = {
   invalid_params: { http: 200, rpc: -32602 },
   session_closed: { http: 200, rpc: -32603 },
   cancelled: { http: 200, rpc: -32603 },
+  bad_answer: { http: 200, rpc: -32603 },
   // Sessions and revisions.
   session_required: { http: 400, rpc: -32000 },
   session_not_found: { http: 404, rpc: -32001 },

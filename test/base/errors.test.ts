@@ -32,6 +32,7 @@ const faults: Record<Reason, readonly [status: number, code: number, retryAfterS
   timeout: [200, -32603],
   session_closed: [200, -32603],
   cancelled: [200, -32603],
+  bad_answer: [200, -32603],
   session_required: [400, -32000],
   session_not_found: [404, -32001],
   session_limit: [503, -32603],
