@@ -1,0 +1,210 @@
+// A legacy client in front of a modern child (C.3): its requests get the envelope of 2026-07-28, and what comes back
+// is put in the words of its own revision. Messages are bytes: what changes is spliced.
+
+import { ProxyError } from '../base/errors.ts';
+import { duplicate, elements, members, removal, splice, type Edit, type Member, type Span } from '../wire/envelope.ts';
+import { isObject, type RpcRequest } from '../wire/jsonrpc.ts';
+import type { Profile } from './legacy.ts';
+import { CLIENT_REQUESTS } from './methods.ts';
+import { badAnswer, CACHEABLE, latin1, MAX_MEMBERS, META, named, serverInfoOf, valueOf, without, type InputRequest } from './modern.ts';
+import { legacyRevision, MODERN, PREFERRED_LEGACY } from './revisions.ts';
+
+const OPEN = 0x7b;
+const OPEN_ARRAY = 0x5b;
+const QUOTE = 0x22;
+const TASKS = 'io.modelcontextprotocol/tasks';
+
+/** What a session knows of its client. */
+export interface Identity {
+  readonly clientInfo: unknown;
+  /** As `modernCapabilities` makes them. */
+  readonly clientCapabilities: Readonly<Record<string, unknown>>;
+  readonly logLevel: string | undefined;
+}
+
+/** The `_meta` members that say all this, to be made once and used for every request of a session. */
+export function envelopeOf({ clientInfo, clientCapabilities, logLevel }: Identity): string {
+  const meta = {
+    [META.protocolVersion]: MODERN.version,
+    [META.clientInfo]: clientInfo,
+    [META.clientCapabilities]: clientCapabilities,
+    [META.logLevel]: logLevel,
+  };
+  return latin1(JSON.stringify(meta).slice(1, -1));
+}
+
+const RESERVED: ReadonlySet<string> = new Set([META.protocolVersion, META.clientInfo, META.clientCapabilities, META.logLevel]);
+
+/** What a call is sent again with (Q3): the clients' results by key, and the state as the child wrote it. */
+export interface Again {
+  readonly inputResponses: readonly (readonly [key: string, result: Buffer])[];
+  readonly requestState: Buffer | undefined;
+}
+
+/** The edits that make a legacy client's request one for a modern child (R-25), the first time or again. */
+export function envelopeEdits({ raw, layout }: RpcRequest, envelope: string, again?: Again): Edit[] {
+  const params = named(layout.top, 'params');
+  const meta = named(layout.params, '_meta');
+  const keepsMeta = meta !== undefined && raw[meta.at] === OPEN;
+  const added = [...(keepsMeta ? [] : [`"_meta":{${envelope}}`]), ...(again === undefined ? [] : retryMembers(again))].join(',');
+  if (params === undefined) {
+    const { end } = layout.top.at(-1) as Member;
+    return [{ at: end, end, text: `,"params":{${added}}` }];
+  }
+  const drop = (name: string): boolean =>
+    (name === '_meta' && !keepsMeta) || (again !== undefined && (name === 'inputResponses' || name === 'requestState'));
+  const inMeta = keepsMeta ? without(raw, meta, layout.meta, (name) => RESERVED.has(name), () => false, envelope) : [];
+  return [...without(raw, params, layout.params, drop, () => false, added), ...inMeta];
+}
+
+function retryMembers({ inputResponses, requestState }: Again): string[] {
+  const responses = inputResponses.map(([key, result]) => `${latin1(JSON.stringify(key))}:${result.toString('latin1')}`);
+  return [
+    ...(responses.length === 0 ? [] : [`"inputResponses":{${responses.join(',')}}`]),
+    ...(requestState === undefined ? [] : [`"requestState":${requestState.toString('latin1')}`]),
+  ];
+}
+
+/** The capabilities of a legacy client as a modern one declares them: roots without `listChanged`, and no tasks of either kind. */
+export function modernCapabilities(legacy: unknown): Record<string, unknown> {
+  const { roots, tasks: _, extensions, ...rest } = isObject(legacy) ? legacy : {};
+  const kept = isObject(extensions) ? Object.fromEntries(Object.entries(extensions).filter(([name]) => name !== TASKS)) : undefined;
+  return { ...rest, ...(isObject(roots) ? { roots: {} } : {}), ...(kept === undefined ? {} : { extensions: kept }) };
+}
+
+/** The InitializeResult that a DiscoverResult amounts to, at the version that the client asked for (R-86). */
+export function initializeResultOf(profile: Profile, requested: unknown, serverName: string): Buffer {
+  const { raw } = profile;
+  const list = members(raw, MAX_MEMBERS);
+  const instructions = named(list, 'instructions');
+  const info = serverInfoOf(profile)?.toString('latin1') ?? latin1(JSON.stringify({ name: serverName, version: '0' }));
+  const { version } = legacyRevision(requested) ?? PREFERRED_LEGACY;
+  const text = [
+    `"protocolVersion":"${version}"`,
+    `"capabilities":${serverCapabilities(raw, named(list, 'capabilities'))}`,
+    `"serverInfo":${info}`,
+    ...(instructions === undefined ? [] : [`"instructions":${raw.toString('latin1', instructions.at, instructions.end)}`]),
+  ];
+  return Buffer.from(`{${text.join(',')}}`, 'latin1');
+}
+
+function serverCapabilities(raw: Buffer, at: Span | undefined): string {
+  if (at === undefined || raw[at.at] !== OPEN) return '{}';
+  const own = raw.subarray(at.at, at.end);
+  const list = members(own, MAX_MEMBERS);
+  const extensions = named(list, 'extensions');
+  const inExtensions = extensions && removal(extensions, members(own, MAX_MEMBERS, extensions.at), (name) => name === TASKS);
+  const drop = (name: string): boolean => name === 'tasks' || (name === 'extensions' && extensions !== undefined && inExtensions === undefined);
+  return splice(own, [...without(own, { at: 0, end: own.length }, list, drop, () => false), ...(inExtensions ?? [])]).toString('latin1');
+}
+
+/** A modern child's answer as one of a legacy server (C.3); one that no legacy client understands becomes an error. */
+export function legacyResult(answer: Buffer, method: string): Buffer | ProxyError {
+  const top = members(answer, MAX_MEMBERS);
+  const error = named(top, 'error');
+  if (error !== undefined) {
+    const code = valueOf(answer, named(members(answer, MAX_MEMBERS, error.at), 'code'));
+    return code === -32020 || code === -32021 || code === -32022 ? badAnswer(answer, error) : answer;
+  }
+  const result = named(top, 'result');
+  const list = result === undefined ? [] : members(answer, MAX_MEMBERS, result.at);
+  if (result === undefined || list.length === 0) return answer;
+  const type = named(list, 'resultType');
+  const is = type === undefined ? 'complete' : valueOf(answer, type);
+  if (is !== 'complete') return new ProxyError('bad_answer', `Unexpected ${typeof is === 'string' ? is.slice(0, 40) : 'kind of'} result`);
+
+  const structured = method === 'tools/call' ? named(list, 'structuredContent') : undefined;
+  const unfit = structured !== undefined && answer[structured.at] !== OPEN ? structured : undefined;
+  const block = unfit && textBlock(answer, unfit, named(list, 'content'));
+  const drop = (name: string): boolean =>
+    name === 'resultType' ||
+    (CACHEABLE.has(method) && (name === 'ttlMs' || name === 'cacheScope')) ||
+    (unfit !== undefined && name === 'structuredContent');
+  return splice(answer, [
+    ...without(answer, result, list, drop, (name) => name === META.serverInfo, block?.member),
+    ...(block?.edits ?? []),
+    ...(method === 'tools/list' ? toolEdits(answer, named(list, 'tools')) : []),
+  ]);
+}
+
+/** How a text block with the JSON of a structured content gets into `content`: not at all if one is there. */
+function textBlock(raw: Buffer, structured: Span, content: Span | undefined): { readonly edits: Edit[]; readonly member?: string } {
+  const json = raw.toString('utf8', structured.at, structured.end);
+  const text = latin1(`{"type":"text","text":${JSON.stringify(json)}}`);
+  if (content === undefined) return { edits: [], member: `"content":[${text}]` };
+  if (raw[content.at] !== OPEN_ARRAY) return { edits: [{ at: content.at, end: content.end, text: `[${text}]` }] };
+  const blocks = elements(raw, MAX_MEMBERS, content.at);
+  const bare = json.replace(/\s+/g, '');
+  const holds = blocks.some((block) => {
+    const said = valueOf(raw, named(members(raw, MAX_MEMBERS, block.at), 'text'));
+    return typeof said === 'string' && (said.replace(/\s+/g, '') === bare || (raw[structured.at] === QUOTE && said === valueOf(raw, structured)));
+  });
+  return { edits: holds ? [] : [{ at: content.end - 1, end: content.end - 1, text: (blocks.length > 0 ? ',' : '') + text }] };
+}
+
+/** The edits that take out of tools what makes a legacy client refuse the whole list. */
+function toolEdits(raw: Buffer, tools: Span | undefined): Edit[] {
+  const edits: Edit[] = [];
+  for (const tool of tools === undefined ? [] : elements(raw, MAX_MEMBERS, tools.at)) {
+    const list = members(raw, MAX_MEMBERS, tool.at);
+    const output = named(list, 'outputSchema');
+    if (output !== undefined && !isPlainSchema(raw, output)) edits.push(...without(raw, tool, list, (name) => name === 'outputSchema', () => false));
+    for (const property of propertiesOf(raw, named(list, 'inputSchema'))) {
+      const value = raw.toString('latin1', property.at, Math.min(property.end, property.at + 6));
+      if (value === 'true') edits.push({ at: property.at, end: property.end, text: '{}' });
+      if (value === 'false') edits.push({ at: property.at, end: property.end, text: '{"not":{}}' });
+    }
+  }
+  return edits;
+}
+
+/** Whether legacy clients take a schema: an object whose properties are objects. */
+function isPlainSchema(raw: Buffer, schema: Span): boolean {
+  const list = members(raw, MAX_MEMBERS, schema.at);
+  const properties = named(list, 'properties');
+  if (valueOf(raw, named(list, 'type')) !== 'object' || (properties !== undefined && raw[properties.at] !== OPEN)) return false;
+  return propertiesOf(raw, schema).every(({ at }) => raw[at] === OPEN);
+}
+
+function propertiesOf(raw: Buffer, schema: Span | undefined): Member[] {
+  const properties = schema && named(members(raw, MAX_MEMBERS, schema.at), 'properties');
+  return properties === undefined ? [] : members(raw, MAX_MEMBERS, properties.at);
+}
+
+/** What a child needs before it goes on with a call. */
+export interface InputRequired {
+  readonly inputRequests: readonly InputRequest[];
+  readonly requestState: Buffer | undefined;
+}
+
+/** Reads an `input_required` result (mrtr); `undefined` is any other answer, told apart without a parse; an error, a malformed one. */
+export function readInputRequired(answer: Buffer): InputRequired | ProxyError | undefined {
+  if (!answer.includes('"input_required"')) return undefined;
+  const result = named(members(answer, MAX_MEMBERS), 'result');
+  const list = result === undefined ? [] : members(answer, MAX_MEMBERS, result.at);
+  if (valueOf(answer, named(list, 'resultType')) !== 'input_required') return undefined;
+  const [asked, state] = [named(list, 'inputRequests'), named(list, 'requestState')];
+  const entries = asked === undefined ? [] : members(answer, MAX_MEMBERS, asked.at);
+  const inputRequests = entries.map((entry) => inputRequest(answer, entry)).filter((request) => request !== undefined);
+  const isWhole = inputRequests.length === entries.length && duplicate(entries) === undefined && (asked === undefined || answer[asked.at] === OPEN);
+  const asks = entries.length > 0 || state !== undefined;
+  if (!isWhole || !asks || (state !== undefined && answer[state.at] !== QUOTE)) {
+    return new ProxyError('bad_answer', 'The server asks for input in a way that MCP does not know');
+  }
+  return { inputRequests, requestState: state && answer.subarray(state.at, state.end) };
+}
+
+function inputRequest(raw: Buffer, entry: Member): InputRequest | undefined {
+  const list = members(raw, MAX_MEMBERS, entry.at);
+  const method = valueOf(raw, named(list, 'method'));
+  const params = named(list, 'params');
+  if (typeof method !== 'string' || !CLIENT_REQUESTS.has(method) || (params !== undefined && raw[params.at] !== OPEN)) return undefined;
+  return { key: Buffer.from(entry.name, 'latin1').toString(), method, params: params && raw.subarray(params.at, params.end) };
+}
+
+/** The params of an elicitation as a legacy client needs them: a URL has an id there (Q2). */
+export function withElicitationId(params: Buffer, id: string): Buffer {
+  const list = members(params, MAX_MEMBERS);
+  if (valueOf(params, named(list, 'mode')) !== 'url' || named(list, 'elicitationId') !== undefined) return params;
+  return splice(params, [{ at: 1, end: 1, text: `"elicitationId":${JSON.stringify(id)},` }]);
+}
