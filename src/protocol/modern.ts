@@ -352,9 +352,9 @@ export function retryKey(request: RpcRequest): string {
   const params = Object.fromEntries(Object.entries(paramsOf(request)).filter(([name]) => own(name)));
   let text: string;
   try {
-    text = JSON.stringify(params, (_key, value: unknown) => (isObject(value) ? Object.fromEntries(Object.entries(value).sort(byName)) : value));
+    text = canonical(params);
   } catch {
-    // Nested too deep to be written: then to the letter.
+    // Nested too deep: then to the letter.
     text = request.layout.params.filter(({ name }) => own(name)).map(({ nameAt, end }) => request.raw.toString('latin1', nameAt, end)).sort().join();
   }
   // Loaded only for the first call that asks its client: it is a megabyte of memory.
@@ -402,6 +402,10 @@ export function latin1(text: string): string {
   return Buffer.from(text).toString('latin1');
 }
 
-function byName([a]: [string, unknown], [b]: [string, unknown]): number {
-  return a < b ? -1 : 1;
+/** JSON text with the members of every object in one order. @throws RangeError some thousand levels deep */
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
+  if (!isObject(value)) return JSON.stringify(value);
+  const names = Object.keys(value).sort();
+  return `{${names.map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join()}}`;
 }
