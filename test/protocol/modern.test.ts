@@ -193,7 +193,7 @@ test('a mirrored argument must be in its header, and nothing else is asked of th
     ['"us"', 'US', 'eu', '', '"us"', 'us, us', '=?base64?VVM=?='],
     ['"42"', '42.0'],
     ['true', 'True', '1', 'false', ''],
-    ['42', '43', '0x2a', '4.2e1', '42.1', '+42', '42.', '', '42 42'],
+    ['42', '43', '0x2a', '4.2e1', '42.1', '42.00000000000000000001', '+42', '42.', '', '42 42'],
     ['1.5', '1.50', '1'],
     ['9007199254740993', '9007199254740992', '9007199254740993.0'],
     ['{}', '[object Object]', ''],
@@ -376,6 +376,8 @@ test('a legacy child that wants URLs opened has its client asked for them', () =
     '{"resultType":"input_required","inputRequests":{"elicitation-1":{"method":"elicitation/create","params":{"mode":"url","url":"https://a","message":"ż"}},' +
       '"elicitation-2":{"method":"elicitation/create","params":{"message":"n","mode":"url","url":"https://b","x":1e400}}}}',
   );
+  const modern = Buffer.from('{"error":{"code":-32042,"message":"m","data":{"elicitations":[{"mode":"url","url":"u","message":"m"}]}}}');
+  assert.deepEqual(modernFault(modern, 'modern', 'tools/call'), { is: 'error', answer: modern, status: 200 });
   for (const data of ['null', '{}', '[]', '{"elicitations":null}', '{"elicitations":[]}', '{"elicitations":[1]}', '{"elicitations":[{"mode":"form","url":"u","message":"m"}]}', '{"elicitations":[{"mode":"url","url":"u"}]}']) {
     const wrong = fault(data);
     assert.ok(wrong?.is === 'error', data);
