@@ -30,6 +30,10 @@ const FAULTS = {
   session_closed: { http: 200, rpc: -32603 },
   cancelled: { http: 200, rpc: -32603 },
   bad_answer: { http: 200, rpc: -32603 },
+  // Input that a call needs of its client.
+  missing_capability: { http: 400, rpc: -32021 },
+  request_state: { http: 200, rpc: -32602 },
+  declined: { http: 200, rpc: -32603 },
   // Sessions and revisions.
   session_required: { http: 400, rpc: -32000 },
   session_not_found: { http: 404, rpc: -32001 },
@@ -83,11 +87,10 @@ export class ProxyError extends Error {
 
   /** The JSON-RPC error object; `data.source` keeps it apart from errors of the server behind the proxy. */
   toRpc(): RpcError {
-    return {
-      code: FAULTS[this.reason].rpc,
-      message: this.message,
-      data: { source: 'mcp-proxy', reason: this.reason, ...this.data },
-    };
+    const own = { source: 'mcp-proxy', reason: this.reason };
+    // The specification says what is in the data of this one, and nothing else is.
+    const data = this.reason === 'unsupported_version' ? this.data : { ...own, ...this.data };
+    return { code: FAULTS[this.reason].rpc, message: this.message, data };
   }
 }
 

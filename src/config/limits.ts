@@ -25,6 +25,22 @@ export const LIMITS = {
   maxQuestions: 100, // requests of one server that clients have not answered
   askWaitMs: 30_000, // for a client to open a stream on which it can be asked
 
+  // Calls that need input, between clients and servers of different eras
+  maxParked: 100, // per server
+  parkMs: 300_000, // for a client to return with what was asked
+  collectMs: 20, // for a server to ask more than one thing at once
+  maxRounds: 10, // of one call
+  roundMs: 600_000, // for the client to answer all of one
+  roundAgainMs: 250, // when a server asks to be called again and for nothing else; doubled each time
+
+  // Clients of 2026-07-28
+  maxListens: 100, // streams of subscriptions/listen per server
+  ackWaitMs: 10_000, // for a server to take the subscriptions of one
+  listenAgainMs: 1_000, // when a server has ended what the proxy listens to
+  toolsWaitMs: 5_000, // for the list of tools that says which arguments are repeated in headers
+  maxToolPages: 50,
+  levelWaitMs: 2_000, // for a server to take a log level before a call
+
   // One child
   maxLineParts: 65_536, // tiny chunks cost more than their bytes
   maxStdinQueueBytes: 16_777_216,

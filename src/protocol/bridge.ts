@@ -3,7 +3,7 @@
 
 import { ProxyError } from '../base/errors.ts';
 import { duplicate, elements, members, removal, splice, type Edit, type Member, type Span } from '../wire/envelope.ts';
-import { isObject, type RpcRequest } from '../wire/jsonrpc.ts';
+import { isObject, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Profile } from './legacy.ts';
 import { CLIENT_REQUESTS } from './methods.ts';
 import { badAnswer, CACHEABLE, latin1, MAX_MEMBERS, META, named, serverInfoOf, valueOf, without, type InputRequest } from './modern.ts';
@@ -42,7 +42,7 @@ export interface Again {
 }
 
 /** The edits that make a legacy client's request one for a modern child, the first time or again. */
-export function envelopeEdits({ raw, layout }: RpcRequest, envelope: string, again?: Again): Edit[] {
+export function envelopeEdits({ raw, layout }: RpcRequest | RpcNotification, envelope: string, again?: Again): Edit[] {
   const params = named(layout.top, 'params');
   const meta = named(layout.params, '_meta');
   const keepsMeta = meta !== undefined && raw[meta.at] === OPEN;

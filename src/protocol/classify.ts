@@ -3,13 +3,16 @@
 
 import { ProxyError } from '../base/errors.ts';
 import { isObject, paramsOf, type Batch, type Malformed, type RpcMessage, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
-import { isModern, legacyRevision } from './revisions.ts';
+import { META } from './modern.ts';
+import { isModern, legacyRevision, MODERN } from './revisions.ts';
 
 export type Verdict =
   /** The simple dialect. `accepted` is the status for what needs no answer: an MCP client expects 202 (R-142). */
   | { readonly is: 'simple'; readonly body: RpcRequest | RpcNotification | Batch; readonly accepted: 202 | 204 }
   /** Opens a session. */
   | { readonly is: 'initialize'; readonly request: RpcRequest }
+  /** Of 2026-07-28: stands alone, and says in `_meta` and in its headers what it is. */
+  | { readonly is: 'modern'; readonly body: RpcRequest | RpcNotification }
   /** Belongs to a session. */
   | { readonly is: 'session'; readonly session: string; readonly body: RpcMessage | Batch }
   | { readonly is: 'refused'; readonly error: ProxyError; readonly idText: string | undefined };
@@ -22,8 +25,8 @@ export interface Evidence {
   readonly session: string | undefined;
 }
 
-const CLAIM = 'io.modelcontextprotocol/protocolVersion';
-const CAPABILITIES = 'io.modelcontextprotocol/clientCapabilities';
+const CLAIM = META.protocolVersion;
+const CAPABILITIES = META.clientCapabilities;
 
 /** `POST /:server/mcp`. */
 export function classify(body: RpcMessage | Batch | Malformed, evidence: Evidence): Verdict {
@@ -51,10 +54,12 @@ export function classify(body: RpcMessage | Batch | Malformed, evidence: Evidenc
       return refused(new ProxyError('header_mismatch', 'Header mismatch: MCP-Protocol-Version differs from _meta'), idText);
     }
     if (legacyRevision(claim) !== undefined && session !== undefined) return { is: 'session', session, body };
-    const data = { supported: [], requested: claim };
+    if (claim === MODERN.version) return { is: 'modern', body };
+    const data = { supported: [MODERN.version], requested: claim };
     return refused(new ProxyError('unsupported_version', 'Unsupported protocol version', { data }), idText);
   }
   if (isModern(version)) {
+    if (body.kind === 'notification') return { is: 'modern', body };
     return refused(new ProxyError('bad_envelope', `Missing _meta: ${CLAIM}, ${CAPABILITIES}`), idText);
   }
   if (session !== undefined) return { is: 'session', session, body };
@@ -65,6 +70,7 @@ export function classify(body: RpcMessage | Batch | Malformed, evidence: Evidenc
 /** `POST /:server/message` without a session: always the simple dialect, always answered inline. */
 export function classifyInline(body: RpcMessage | Batch | Malformed, version: string | undefined): Verdict {
   const accepted = legacyRevision(version?.trim()) === undefined ? 204 : 202;
+  if (isModern(version?.trim())) return refused(badVersion(String(version)));
   if (body.kind === 'malformed') return refused(malformedError(body), body.idText);
   if (body.kind === 'response') return refused(strayResponse());
   const problem = body.kind === 'batch' ? batchProblem(body, undefined) : undefined;

@@ -1,6 +1,9 @@
 // What the proxy does with each MCP method. A method that is not in a table is forwarded: the vocabulary belongs to
 // clients and servers, the proxy answers only what it must.
 
+import { ProxyError } from '../base/errors.ts';
+import { isObject } from '../wire/jsonrpc.ts';
+
 /** Requests from a client that the proxy answers itself, or handles before the child sees them. */
 export type Handling = 'forward' | 'initialize' | 'ping' | 'set-level' | 'subscribe' | 'unsubscribe' | 'refuse';
 
@@ -49,6 +52,38 @@ export function forwardsNotification(method: string, owned: boolean): boolean {
 /** Requests that a legacy server may send to a client. */
 export const CLIENT_REQUESTS: ReadonlySet<string> = new Set(['sampling/createMessage', 'elicitation/create', 'roots/list']);
 
+/** What a client has to declare to be asked this, as ClientCapabilities (R-59b). */
+export function requiredCapabilities(method: string, params: Readonly<Record<string, unknown>>): Record<string, Record<string, object>> {
+  switch (method) {
+    case 'sampling/createMessage':
+      return { sampling: params['tools'] === undefined && params['toolChoice'] === undefined ? {} : { tools: {} } };
+    case 'elicitation/create':
+      return { elicitation: params['mode'] === 'url' ? { url: {} } : { form: {} } };
+    default:
+      return { roots: {} };
+  }
+}
+
+/** What the call of a client ends with that did not declare it (2026-07-28, basic "_meta"). */
+export function missingCapability(method: string, params: Readonly<Record<string, unknown>>): ProxyError {
+  const data = { requiredCapabilities: requiredCapabilities(method, params) };
+  return new ProxyError('missing_capability', 'Missing required client capability', { data });
+}
+
+/** Whether a client that declared this can be asked that. */
+export function canAnswer(capabilities: Readonly<Record<string, unknown>>, method: string, params: Readonly<Record<string, unknown>>): boolean {
+  for (const [name, wanted] of Object.entries(requiredCapabilities(method, params))) {
+    const declared = capabilities[name];
+    if (!isObject(declared)) return false;
+    // An elicitation that declares nothing is an older client's word for forms.
+    for (const part of Object.keys(wanted)) if (!(part in declared) && !(part === 'form' && !('url' in declared))) return false;
+  }
+  return CLIENT_REQUESTS.has(method);
+}
+
+/** The methods during which a server may need input of its client (2026-07-28, mrtr). */
+export const TAKES_INPUT: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read']);
+
 /** The list_changed notification of each server capability that has one. */
 export const LIST_CHANGED: Readonly<Record<string, string>> = {
   tools: 'notifications/tools/list_changed',
@@ -56,8 +91,16 @@ export const LIST_CHANGED: Readonly<Record<string, string>> = {
   resources: 'notifications/resources/list_changed',
 };
 
+/** The member of a `subscriptions/listen` filter that asks for it. */
+export const listChangedFilter = (capability: string): string => `${capability}ListChanged`;
+
 /** Severities of RFC 5424 as MCP names them, least severe first. */
 const LOG_LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];
+
+/** The name of a severity. */
+export function levelName(severity: number): string {
+  return LOG_LEVELS[severity] ?? 'debug';
+}
 
 /** A severity as a number that compares, or `undefined` for what is none. */
 export function severityOf(level: unknown): number | undefined {

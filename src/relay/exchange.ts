@@ -2,12 +2,15 @@
 // transport makes it, the relay settles it, and neither knows the other.
 
 import type { ProxyError } from '../base/errors.ts';
+import type { ParamHeader } from '../protocol/modern.ts';
 import type { Era } from '../protocol/revisions.ts';
 import type { RpcRequest } from '../wire/jsonrpc.ts';
 
 /** A request of a child on its way to one client. */
 export interface Question {
   readonly request: RpcRequest;
+  /** The call that cannot go on without the answer, where it is known. */
+  readonly about?: Exchange;
   /** The client's answer, a whole JSON-RPC response with the id that `idAt` names, or why there will be none. At most once. */
   answer(answer: { readonly raw: Buffer; readonly idAt: { readonly at: number; readonly end: number } } | ProxyError): void;
 }
@@ -21,12 +24,29 @@ export interface Caller {
   readonly era: Era;
   /** Whose log level and resource subscriptions it shares: its own, or those of all simple clients. */
   readonly holder: object;
+  /** What the client said of itself in `initialize`; a modern child hears it with every request (R-25). */
+  readonly declared: Declared;
   /** Whether the client declared that it answers this request of a server. */
   canAsk(request: RpcRequest): boolean;
   /** Brings a question to the client. Only where `canAsk` says so. */
   ask(question: Question): void;
+  /** The client cannot be asked this, and so cannot go on. Only for callers that are one call. */
+  unable?(request: RpcRequest): void;
   /** The child does not wait for the answer any more. */
   withdraw(question: Question, reason: string): void;
+}
+
+export interface Declared {
+  readonly capabilities: Readonly<Record<string, unknown>>;
+  readonly clientInfo?: unknown;
+}
+
+/** What only a request of a modern client says. */
+export interface ModernRequest {
+  /** The severity from which on it wants log lines; without it, none (R-48). */
+  readonly logLevel: number | undefined;
+  /** Whether its headers repeat what its arguments say (R-103). */
+  checkParams(declared: readonly ParamHeader[]): ProxyError | undefined;
 }
 
 /** It does not hold the request itself: that may be ten megabytes, and the call may last an hour. */
@@ -36,13 +56,16 @@ export interface Exchange {
   readonly caller: Caller;
   /** Whether a message can reach the client before the answer does. */
   readonly streams: boolean;
+  readonly modern?: ModernRequest | undefined;
+  /** The client's progress token as written now, for a call whose HTTP request changes. Other tokens are kept by the relay. */
+  progressToken?(): string | undefined;
   /** A message that belongs to this request: progress, a log line. */
   notify(message: Buffer): void;
-  /** The answer: a whole JSON-RPC response under the client's own id, or why there is none. Exactly once. */
-  settle(answer: Buffer | ProxyError): void;
+  /** The answer: a whole JSON-RPC response under the client's own id, or why there is none. Exactly once. `status`: its HTTP status. */
+  settle(answer: Buffer | ProxyError, status?: number): void;
 }
 
 /** The caller of a request without a session: it can never be asked anything. */
 export function lonelyCaller(): Caller {
-  return { era: 'legacy', holder: SIMPLE, canAsk: () => false, ask() {}, withdraw() {} };
+  return { era: 'legacy', holder: SIMPLE, declared: { capabilities: {} }, canAsk: () => false, ask() {}, withdraw() {} };
 }

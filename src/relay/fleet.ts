@@ -56,11 +56,11 @@ export class Fleet {
     const shared = this.get(name);
     const config = this.#config.get(name);
     if (config?.isolation !== 'session' || config.command === undefined) return shared;
-    const { world, onStatus } = this.#options;
+    const { world, clientInfo, onStatus } = this.#options;
     const isolated = this.#isolated.get(name) ?? new Set();
     if (isolated.size >= world.limits.maxIsolated) throw new ProxyError('session_limit', 'Too many sessions');
     const launch = { ...this.#launchOf({ ...config, autoRestart: false }), params: forwardedParams(params) };
-    const server: McpServer = new McpServer(name, launch, world, this.#turns, () => onStatus(name, false), true);
+    const server: McpServer = new McpServer(name, launch, world, this.#turns, clientInfo, () => onStatus(name, false), true);
     this.#isolated.set(name, isolated.add(server));
     onStatus(name, true);
     return server;
@@ -153,14 +153,14 @@ export class Fleet {
   }
 
   #configured(name: string, config: ServerConfig, existing: McpServer | undefined): McpServer {
-    const { world, onStatus } = this.#options;
+    const { world, clientInfo, onStatus } = this.#options;
     const launch = this.#launchOf(config);
     const returning = this.#leaving.get(name);
     this.#leaving.delete(name);
     returning?.used(); // it came into the configuration now
     const server = existing ?? returning;
     server?.configure(launch);
-    return server ?? new McpServer(name, launch, world, this.#turns, (urgent) => onStatus(name, urgent));
+    return server ?? new McpServer(name, launch, world, this.#turns, clientInfo, (urgent) => onStatus(name, urgent));
   }
 
   #launchOf(config: ServerConfig): Launch {

@@ -6,8 +6,8 @@ import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { Link } from '../child/handshake.ts';
 import type { World } from '../config/world.ts';
-import { legacyEdits } from '../protocol/legacy.ts';
-import { answerId, memberOf, oneLine, splice, type Span } from '../wire/envelope.ts';
+import { META } from '../protocol/modern.ts';
+import { answerId, memberOf, oneLine, splice, type Edit, type Span } from '../wire/envelope.ts';
 import {
   BIG_BYTES,
   encodeCall,
@@ -17,6 +17,7 @@ import {
   type RpcMessage,
   type RpcNotification,
   type RpcRequest,
+  type RpcResponse,
 } from '../wire/jsonrpc.ts';
 import { lonelyCaller, SIMPLE, type Caller, type Exchange } from './exchange.ts';
 
@@ -37,11 +38,22 @@ interface Call {
 /** What became of a request: the child's answer under the id of whoever asked, or why there is none. */
 export type Outcome = Buffer | ProxyError;
 
-/** Hears what became of a forwarded request before the client does; `cancelled`: its client does not want to know. */
-export type Tap = (outcome: Outcome | 'cancelled') => void;
+/**
+ * Hears what became of a forwarded request before the client does; `cancelled`: its client does not want to know. `held`
+ * keeps the outcome from the client.
+ */
+export type Tap = (outcome: Outcome | 'cancelled') => 'held' | void;
+
+/** What becomes of a subscription of the proxy at a modern child. */
+export interface Subscribed {
+  /** A notification that carries its id, which stands at `tag`. */
+  heard(notification: RpcNotification, tag: Span): void;
+  /** The child has ended it; not called when the child itself has gone. */
+  ended(): void;
+}
 
 /** The caller of the proxy's own requests: nobody's work, and nobody waits for it. */
-const HOUSE = lonelyCaller();
+export const HOUSE = lonelyCaller();
 
 /** What a relay asks of the server that it belongs to. */
 export interface RelayEvents {
@@ -49,12 +61,16 @@ export interface RelayEvents {
   onWanted(): ProxyError | undefined;
   /** The child runs, and this request is about to be forwarded. `handled`: it is dealt with; a tap hears what becomes of it. */
   onRequest(exchange: Exchange, request: RpcRequest): 'handled' | 'forward' | Tap;
-  /** An answer of the child on its way to a client. */
-  onAnswer(method: string, raw: Buffer): Buffer;
+  /** What has to change in a client's message so that the child understands it. */
+  onWrite(message: RpcRequest | RpcNotification, caller: Caller): Edit[];
+  /** An answer of the child on its way to a client, in the client's words, and its HTTP status. */
+  onAnswer(exchange: Exchange, method: string, raw: Buffer): readonly [answer: Outcome, status?: number];
   /** A notification of the child that is not about one call. */
   onNotification(notification: RpcNotification): void;
   /** A request of the child, other than ping. */
   onChildRequest(request: RpcRequest, link: Link): void;
+  /** The child is lost, or about to be replaced; the calls in flight are settled next. */
+  onLost(error: ProxyError): void;
   /** The number of pending requests changed. */
   onPending(): void;
 }
@@ -68,6 +84,7 @@ export class Relay {
   readonly #events: RelayEvents;
   readonly #calls = new Map<number, Call>();
   readonly #byExchange = new Map<Exchange, Call>();
+  readonly #subscribed = new Map<number, Subscribed>();
   readonly #waiting = new Map<Exchange, { readonly request: RpcRequest; readonly deadline: Deadline }>();
   #waitingBytes = 0;
   /** Requests that wait for the answer to somebody else's. */
@@ -130,28 +147,45 @@ export class Relay {
   }
 
   /** Passes a client's notification on, if the child runs; it never waits. @throws ProxyError `busy` */
-  notify(notification: RpcNotification): void {
-    const written = this.#link?.write(oneLine(splice(notification.raw, legacyEdits(notification))));
+  notify(notification: RpcNotification, caller = HOUSE): void {
+    const written = this.#link?.write(oneLine(splice(notification.raw, this.#events.onWrite(notification, caller))));
     if (written === false) throw this.#busy('it does not read what it is sent');
   }
 
   /** A request of the proxy itself to the running child. `onAnswer` is called once. */
-  ask(method: string, params: unknown, onAnswer: (answer: 'result' | 'error' | 'none') => void = () => {}): void {
+  ask(method: string, params: unknown, onAnswer: (answer: Outcome) => void = () => {}): void {
     const request = readMessage(encodeCall(method, params, 0), this.#world.limits) as RpcRequest;
-    const settle = (outcome: Outcome): void => onAnswer(this.answerIn(outcome));
-    const exchange = { idText: request.idText, caller: HOUSE, streams: false, notify() {}, settle };
-    if (this.#link === undefined) settle(this.#busy('it is not running'));
+    const exchange = { idText: request.idText, caller: HOUSE, streams: false, notify() {}, settle: onAnswer };
+    if (this.#link === undefined) onAnswer(this.#busy('it is not running'));
     else this.#write(exchange, request, this.#link);
   }
 
-  /** Counts a request that shares the answer to another one, until `unpark`. */
+  /**
+   * Opens a subscription at a modern child, for as long as that runs; `caller` says for whom. The result ends it. It is
+   * no call: it has no deadline, and no drain waits for it.
+   */
+  listen(request: RpcRequest, caller: Caller, subscribed: Subscribed): () => void {
+    const link = this.#link;
+    if (link === undefined) return () => {};
+    const id = link.nextId();
+    link.write(this.#addressed(request, caller, id));
+    this.#subscribed.set(id, subscribed);
+    return () => {
+      if (this.#subscribed.delete(id)) link.write(encodeCall('notifications/cancelled', { requestId: id }));
+    };
+  }
+
+  /** Counts a request that waits for something else than its own answer, until `unpark`. */
   park(exchange: Exchange): void {
     this.#parked.add(exchange);
   }
 
   /** `false`: its client has left meanwhile. */
   unpark(exchange: Exchange): boolean {
-    return this.#parked.delete(exchange);
+    if (!this.#parked.delete(exchange)) return false;
+    this.#events.onPending();
+    if (this.#drain !== undefined) queueMicrotask(() => this.#checkDrained()); // whoever took it back may have more to do with it
+    return true;
   }
 
   /** Forwards the request of a client once more, for the sake of another who waits for the same answer. */
@@ -161,11 +195,10 @@ export class Relay {
     this.#events.onPending();
   }
 
-  /** What the child said to a request; `none`: nothing, or nothing that can be read. */
-  answerIn(outcome: Outcome): 'result' | 'error' | 'none' {
+  /** What the child said to a request, if that can be read. */
+  answerIn(outcome: Outcome): RpcResponse | undefined {
     const response = outcome instanceof ProxyError ? undefined : readMessage(outcome, this.#world.limits);
-    if (response?.kind !== 'response') return 'none';
-    return response.error === undefined ? 'result' : 'error';
+    return response?.kind === 'response' ? response : undefined;
   }
 
   /** The child runs: after `first`, whoever waits is served, in order of arrival. */
@@ -182,7 +215,9 @@ export class Relay {
 
   /** The child is lost: every call in flight is answered, once, and nothing of it is tried again. */
   down(error: ProxyError): void {
+    if (this.#link !== undefined) this.#events.onLost(error); // first, on the streams that the answers are about to end
     this.#link = undefined;
+    this.#subscribed.clear();
     const drain = this.#drain;
     this.#drain = undefined;
     drain?.deadline.cancel();
@@ -238,11 +273,12 @@ export class Relay {
         return;
       case 'notification':
         if (message.method === 'notifications/progress') this.#progress(message);
-        else this.#events.onNotification(message);
+        else if (!this.#isSubscribed(message)) this.#events.onNotification(message);
         return;
       case 'response': {
         const call = typeof message.id === 'number' ? this.#calls.get(message.id) : undefined;
         const id = memberOf(message.layout.top, 'id');
+        if (typeof message.id === 'number' && this.#unsubscribed(message.id)) return;
         if (call === undefined || id === undefined) return link.note(Buffer.concat([message.raw, NEWLINE]));
         this.#answer(call, message.raw, id);
       }
@@ -253,14 +289,14 @@ export class Relay {
    * Whose work a message of the child can be about: the callers of all calls that it has not answered, gone ones
    * included, because servers go on working on a cancelled call (R-58). `blurred`: the list may lack somebody.
    */
-  candidates(): { readonly callers: ReadonlyMap<Caller, Exchange | 'gone'>; readonly blurred: boolean; readonly sole: Caller | undefined } {
+  candidates(concerns = (_exchange: Exchange): boolean => true): { readonly callers: ReadonlyMap<Caller, Exchange | 'gone'>; readonly blurred: boolean; readonly sole: Caller | undefined } {
     const callers = new Map<Caller, Exchange | 'gone'>();
     for (const { exchange, gone } of this.#calls.values()) {
-      if (exchange.caller === HOUSE) continue;
+      if (exchange.caller === HOUSE || !concerns(exchange)) continue;
       if (!gone) callers.set(exchange.caller, exchange);
       else if (!callers.has(exchange.caller)) callers.set(exchange.caller, 'gone');
     }
-    const sole = this.#served === 'many' || this.#served?.holder === SIMPLE ? undefined : this.#served;
+    const sole = this.#served === 'many' || this.#served?.holder === SIMPLE || this.#served?.era === 'modern' ? undefined : this.#served;
     return { callers, blurred: this.#world.clock.now() < this.#blurredUntil, sole };
   }
 
@@ -305,7 +341,6 @@ export class Relay {
   #write(exchange: Exchange, request: RpcRequest, link: Link, tap?: Tap): void {
     const { clock, limits, deadlines } = this.#world;
     const token = memberOf(request.layout.meta, 'progressToken');
-    const id = memberOf(request.layout.top, 'id') as Span;
     const call: Call = {
       id: link.nextId(),
       method: request.method,
@@ -316,9 +351,7 @@ export class Relay {
       deadline: undefined,
       gone: false,
     };
-    const edits = legacyEdits(request);
-    for (const at of token === undefined ? [id] : [id, token]) edits.push({ at: at.at, end: at.end, text: String(call.id) });
-    if (!link.write(oneLine(splice(request.raw, edits)))) {
+    if (!link.write(this.#addressed(request, exchange.caller, call.id))) {
       return this.#settle(call, this.#busy('it does not read what it is sent'));
     }
     call.deadline = deadlines.add(this.#patience(call), () => this.#timedOut(call));
@@ -328,9 +361,17 @@ export class Relay {
     this.#served = this.#served === undefined || this.#served === exchange.caller ? exchange.caller : 'many';
   }
 
-  #settle({ exchange, tap }: Pick<Call, 'exchange' | 'tap'>, outcome: Outcome): void {
-    tap?.(outcome);
-    exchange.settle(outcome);
+  /** The request in the child's words, under an id of its own. */
+  #addressed(request: RpcRequest, caller: Caller, id: number): Buffer {
+    const edits = this.#events.onWrite(request, caller);
+    for (const at of [memberOf(request.layout.top, 'id'), memberOf(request.layout.meta, 'progressToken')]) {
+      if (at !== undefined) edits.push({ at: at.at, end: at.end, text: String(id) });
+    }
+    return oneLine(splice(request.raw, edits));
+  }
+
+  #settle({ exchange, tap }: Pick<Call, 'exchange' | 'tap'>, error: ProxyError): void {
+    if (tap?.(error) !== 'held') exchange.settle(error);
   }
 
   /** Forgets a call. */
@@ -344,9 +385,28 @@ export class Relay {
     this.#close(call);
     if (call.gone) return; // too late, nobody waits
     const answer = splice(raw, [{ at: id.at, end: id.end, text: call.exchange.idText }]);
-    this.#settle(call, this.#events.onAnswer(call.method, answer));
+    if (call.tap?.(answer) !== 'held') call.exchange.settle(...this.#events.onAnswer(call.exchange, call.method, answer));
     this.#events.onPending();
     this.#checkDrained();
+  }
+
+  /** Whether a notification belongs to a subscription, which then has it. */
+  #isSubscribed(message: RpcNotification): boolean {
+    const tag = memberOf(message.layout.meta, META.subscriptionId);
+    if (tag !== undefined) {
+      this.#subscribed.get(Number(textOf(message.raw, tag)))?.heard(message, tag);
+      return true;
+    }
+    const id = message.method === 'notifications/cancelled' ? memberOf(message.layout.params, 'requestId') : undefined;
+    return id !== undefined && this.#unsubscribed(Number(textOf(message.raw, id)));
+  }
+
+  /** The child has ended a subscription; `false`: there is none of this id. */
+  #unsubscribed(id: number): boolean {
+    const subscribed = this.#subscribed.get(id);
+    this.#subscribed.delete(id);
+    subscribed?.ended();
+    return subscribed !== undefined;
   }
 
   #progress(message: RpcNotification): void {
@@ -354,7 +414,8 @@ export class Relay {
     const call = token === undefined ? undefined : this.#calls.get(Number(textOf(message.raw, token)));
     if (token === undefined || call === undefined || call.gone || call.tokenText === undefined) return; // settled, or not ours
     call.deadline?.restart(this.#patience(call));
-    call.exchange.notify(splice(message.raw, [{ at: token.at, end: token.end, text: call.tokenText }]));
+    const text = call.exchange.progressToken === undefined ? call.tokenText : call.exchange.progressToken();
+    if (text !== undefined) call.exchange.notify(splice(message.raw, [{ at: token.at, end: token.end, text }]));
   }
 
   /** How long a call may be silent from now on, in milliseconds. */
@@ -395,6 +456,6 @@ export class Relay {
   }
 
   #checkDrained(): void {
-    if (this.#drain !== undefined && this.#byExchange.size === 0) this.down(this.#drain.error);
+    if (this.#drain !== undefined && this.#byExchange.size + this.#parked.size === 0) this.down(this.#drain.error);
   }
 }

@@ -90,6 +90,7 @@ export class ServerRequests {
     if (this.#open.size >= this.#max) return new ProxyError('busy', `Too many requests to clients are open: at most ${this.#max}`);
     const caller = this.#owner() ?? this.#candidate(method);
     if (caller instanceof ProxyError || caller.canAsk(request)) return caller;
+    caller.unable?.(request);
     return new ProxyError('client_capability', `Client does not support ${method}`);
   }
 

@@ -6,14 +6,21 @@ import { ProxyError } from '../base/errors.ts';
 import { Supervisor, type Launch } from '../child/supervisor.ts';
 import type { Turns } from '../child/turns.ts';
 import type { World } from '../config/world.ts';
-import { initializeResult, withoutExecution, type Profile } from '../protocol/legacy.ts';
-import { forwardsNotification, handlingOf } from '../protocol/methods.ts';
+import { initializeResultOf } from '../protocol/bridge.ts';
+import { initializeResult, type Implementation, type Profile } from '../protocol/legacy.ts';
+import { forwardsNotification, handlingOf, LIST_CHANGED, TAKES_INPUT } from '../protocol/methods.ts';
+import { discoverResult, lacksCapability, methodNotFound, serverInfoOf } from '../protocol/modern.ts';
 import { memberOf } from '../wire/envelope.ts';
 import { encodeResult, paramsOf, textOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
-import type { Caller, Exchange } from './exchange.ts';
+import { incoming, outgoing } from './eras.ts';
+import { SIMPLE, type Caller, type Exchange } from './exchange.ts';
+import { HeldOpen } from './held-open.ts';
+import { Listens } from './listens.ts';
+import { Parked, unknownState } from './parked.ts';
 import { Relay, type Tap } from './relay.ts';
 import { ServerRequests } from './server-requests.ts';
 import { Subscriptions, type Listener } from './subscriptions.ts';
+import { ToolHeaders } from './tool-headers.ts';
 
 /** One server in the status stream (`product.md`, GET /api/servers). */
 export interface ServerStatus {
@@ -31,6 +38,7 @@ export interface ServerStatus {
 }
 
 export class McpServer {
+  readonly #name: string;
   readonly #world: World;
   readonly #onStatus: (urgent: boolean) => void;
   readonly #owned: boolean;
@@ -40,6 +48,10 @@ export class McpServer {
   readonly #relay: Relay;
   readonly #subscriptions: Subscriptions;
   readonly #questions: ServerRequests;
+  readonly #parked: Parked;
+  readonly #held: HeldOpen;
+  readonly #listens: Listens;
+  readonly #toolHeaders: ToolHeaders;
   #launch: Launch;
   #profile: Profile | undefined;
   #wasIdle = false;
@@ -53,7 +65,8 @@ export class McpServer {
    * `onStatus`: the status changed; `urgent` unless only its counters did. `owned`: it serves one session and ends with
    * its process, because the state of that session does.
    */
-  constructor(name: string, launch: Launch, world: World, turns: Turns, onStatus: (urgent: boolean) => void, owned = false) {
+  constructor(name: string, launch: Launch, world: World, turns: Turns, house: Implementation, onStatus: (urgent: boolean) => void, owned = false) {
+    this.#name = name;
     this.#world = world;
     this.#owned = owned;
     this.#onStatus = onStatus;
@@ -62,9 +75,15 @@ export class McpServer {
     this.#relay = new Relay(name, world, {
       onWanted: () => this.#wanted(),
       onRequest: (exchange, request) => this.#handles(exchange, request),
-      onAnswer: (method, raw) => (method === 'tools/list' && !owned ? withoutExecution(raw, world.limits.maxMembers) : raw),
+      onWrite: (message, caller) => outgoing(message, caller, this.#peer(), house, this.#subscriptions.levelOf(caller.holder)),
+      onAnswer: (exchange, method, raw) => incoming(raw, method, exchange, this.#peer(), owned),
       onNotification: (notification) => this.#heard(notification),
       onChildRequest: (request, link) => this.#questions.ask(request, link),
+      onLost: (error) => {
+        this.#questions.down();
+        this.#held.end(error);
+        this.#subscriptions.down();
+      },
       onPending: () => {
         this.#activeAt = world.clock.now();
         onStatus(false);
@@ -72,12 +91,17 @@ export class McpServer {
     });
     this.#subscriptions = new Subscriptions(name, world, this.#relay, owned);
     this.#questions = new ServerRequests(this.#relay, () => this.#owner, world.limits.maxQuestions);
+    this.#parked = new Parked(this.#relay, world, () => serverInfoOf(this.#peer()));
+    this.#held = new HeldOpen(this.#relay, world);
+    this.#listens = new Listens(name, world, this.#relay, this.#subscriptions);
+    this.#toolHeaders = new ToolHeaders(this.#relay, world);
     this.#supervisor = new Supervisor(name, launch, world, turns, {
       onStatus: () => onStatus(true),
       onUp: (link, profile) => {
         const before = this.#profile;
         this.#profile = profile;
-        this.#relay.connect(link, () => this.#subscriptions.restore(profile, before, this.#wasIdle));
+        this.#toolHeaders.forget();
+        this.#relay.connect(link, () => this.#listens.restore(profile, this.#subscriptions.restore(profile, before, this.#wasIdle)));
         this.#wasIdle = false;
         this.#watchIdle();
       },
@@ -86,20 +110,22 @@ export class McpServer {
       onDrain: (ms, done) => {
         // Whoever waits for a start is refused by status; a call that was accepted is answered.
         const reconfigured = new ProxyError('reconfigured', `Server "${name}" was reconfigured`);
-        this.#relay.drain(ms, this.#ending?.reason === 'shutdown' ? this.#ending : reconfigured, () => {
-          if (this.#ending !== undefined) this.#subscriptions.close();
+        const why = this.#ending?.reason === 'shutdown' ? this.#ending : reconfigured;
+        this.#parked.end(why); // they wait for people
+        this.#held.end(why);
+        this.#relay.drain(ms, why, () => {
+          if (this.#ending !== undefined) this.#close();
           else if (this.#evicting) this.#subscriptions.evict();
           this.#evicting = false;
           done();
         });
       },
-      onDown: (error) => {
-        this.#questions.down(); // first, on the streams that the answers are about to end
-        this.#relay.down(error);
-      },
+      onDown: (error) => this.#relay.down(error),
       onRefuse: (error) => this.#relay.refuse(error),
       onFailure: ({ message }) => {
-        this.#subscriptions.failed(message);
+        const final = this.#supervisor.status === 'error';
+        this.#subscriptions.failed(message, final);
+        if (final) this.#listens.fail(this.#supervisor.unavailable());
         if (owned) this.#subscriptions.close();
       },
     });
@@ -132,11 +158,14 @@ export class McpServer {
       return;
     }
     this.used();
-    this.#relay.dispatch(exchange, request);
+    if (exchange.caller.era === 'modern') this.#parked.dispatch(exchange, request);
+    else this.#relay.dispatch(exchange, request);
   }
 
   /** Nobody waits for this request any more; the child is told why. */
   cancel(exchange: Exchange, reason: string): void {
+    if (this.#parked.cancel(exchange, reason) || this.#listens.cancel(exchange)) return;
+    this.#held.cancel(exchange);
     this.#relay.cancel(exchange, reason);
   }
 
@@ -205,8 +234,14 @@ export class McpServer {
     this.#ending = why;
     this.#idleDeadline?.cancel();
     this.#relay.refuse(why);
-    if (!this.#relay.connected) this.#subscriptions.close();
+    if (!this.#relay.connected) this.#close();
     return this.#supervisor.stop(drainMs);
+  }
+
+  /** Passes a modern client's notification on, to a child that can make something of it (R-108). */
+  notifyModern(notification: RpcNotification): void {
+    this.used();
+    if (this.#profile?.era === 'modern' && forwardsNotification(notification.method, false)) this.#relay.notify(notification);
   }
 
   /** Kills its processes at once. */
@@ -214,7 +249,19 @@ export class McpServer {
     this.#supervisor.kill();
   }
 
+  /** What runs, or ran last. Asked for only about a child whose handshake is done. */
+  #peer(): Profile {
+    return this.#profile as Profile;
+  }
+
+  /** Ends every stream: the server is gone for good. */
+  #close(): void {
+    this.#listens.close();
+    this.#subscriptions.close();
+  }
+
   #heard(notification: RpcNotification): void {
+    if (notification.method === LIST_CHANGED['tools']) this.#toolHeaders.forget();
     if (notification.method === 'notifications/elicitation/complete') {
       return this.#subscriptions.tell(notification, this.#questions.elicited(paramsOf(notification)['elicitationId']));
     }
@@ -232,29 +279,86 @@ export class McpServer {
 
   /** What a running child does not have to see. */
   #handles(exchange: Exchange, request: RpcRequest): 'handled' | 'forward' | Tap {
-    const profile = this.#profile as Profile;
+    const profile = this.#peer();
+    if (exchange.caller.era === 'modern') return this.#handlesModern(exchange, request, profile);
     switch (handlingOf(request.method)) {
       case 'initialize': {
         const { protocolVersion } = paramsOf(request);
-        const result = this.#owned ? profile.raw : initializeResult(profile, protocolVersion);
+        const legacy = (): Buffer => (this.#owned ? profile.raw : initializeResult(profile, protocolVersion));
+        const result = profile.era === 'legacy' ? legacy() : initializeResultOf(profile, protocolVersion, this.#name);
         exchange.settle(encodeResult(exchange.idText, result));
         return 'handled';
       }
       case 'set-level':
-        this.#subscriptions.setLevel(exchange, request, profile);
+        this.#subscriptions.setLevel(exchange, request);
         return 'handled';
       case 'subscribe':
-        return this.#subscriptions.subscribe(exchange, request);
+        this.#subscriptions.subscribe(exchange, request);
+        return 'handled';
       case 'unsubscribe':
         return this.#subscriptions.unsubscribe(exchange, request);
       case 'refuse':
-        if (this.#owned) return 'forward';
+        if (this.#owned && profile.era === 'legacy') return 'forward';
         exchange.settle(new ProxyError('method_not_found', `Method not found: ${request.method}`));
         return 'handled';
       case 'ping':
       case 'forward':
-        return 'forward';
+        return profile.era === 'modern' && exchange.caller.holder !== SIMPLE && TAKES_INPUT.has(request.method)
+          ? this.#held.tap(exchange, request)
+          : 'forward';
     }
+  }
+
+  /** The same for a modern client's request: what the child lacks, what a legacy child does not know, what has to be known first. */
+  #handlesModern(exchange: Exchange, request: RpcRequest, profile: Profile): 'handled' | 'forward' {
+    const { method } = request;
+    const { modern } = exchange;
+    const { limits } = this.#world;
+    const refuse = (error: ProxyError): 'handled' => {
+      exchange.settle(error);
+      return 'handled';
+    };
+    if (lacksCapability(method, profile)) return refuse(methodNotFound(method));
+    if (method === 'subscriptions/listen') {
+      this.#listens.open(exchange, request, profile);
+      return 'handled';
+    }
+    if (method === 'tools/call') {
+      const declared = this.#toolHeaders.of(paramsOf(request)['name']);
+      if (declared === undefined) return this.#after(exchange, request, Infinity, (done) => this.#toolHeaders.load(done));
+      const mismatch = modern?.checkParams(declared);
+      if (mismatch !== undefined) return refuse(mismatch);
+    }
+    if (profile.era === 'modern') return 'forward';
+    if (method === 'server/discover') {
+      exchange.settle(encodeResult(exchange.idText, discoverResult(profile)));
+      return 'handled';
+    }
+    const level = modern?.logLevel;
+    if (this.#subscriptions.isQuieter(level)) {
+      return this.#after(exchange, request, limits.levelWaitMs, (done) => this.#subscriptions.setChildLevel(level, done));
+    }
+    if (!TAKES_INPUT.has(method) || request.layout.params.every(({ name }) => name !== 'requestState' && name !== 'inputResponses')) return 'forward';
+    // A retry of what is not parked, or the answer to an error that asked for a visit to a URL.
+    const { requestState, inputResponses } = paramsOf(request);
+    if (requestState !== undefined) return refuse(unknownState());
+    const declined = Object.values(Object(inputResponses) as object).some((response) => (Object(response) as { action?: unknown }).action !== 'accept');
+    return declined ? refuse(new ProxyError('declined', 'The user declined what the server asked for')) : 'forward';
+  }
+
+  /** Has a request wait for something that it depends on, at most `ms`; then it starts again, unless its client has left. */
+  #after(exchange: Exchange, request: RpcRequest, ms: number, wait: (done: () => void) => void): 'handled' {
+    this.#relay.park(exchange);
+    let over = false;
+    const go = (): void => {
+      if (over) return;
+      over = true;
+      deadline.cancel();
+      if (this.#relay.unpark(exchange)) this.#relay.dispatch(exchange, request);
+    };
+    const deadline = this.#world.deadlines.add(ms, go);
+    wait(go);
+    return 'handled';
   }
 
   /** One deadline for a running child; it looks at what happened meanwhile and waits for the rest. */
@@ -265,7 +369,7 @@ export class McpServer {
     if (idleTimeoutMs === 0 || this.#owned) return;
     const look = (): void => {
       if (!this.#supervisor.running) return;
-      const busy = this.#relay.pending > 0 || this.#subscriptions.awake;
+      const busy = this.#relay.pending > 0 || this.#subscriptions.awake || this.#listens.awake;
       const left = busy ? idleTimeoutMs : this.#activeAt + idleTimeoutMs - clock.now();
       if (left > 0) {
         this.#idleDeadline = deadlines.add(left, look);

@@ -1,24 +1,29 @@
 // Who hears what a child says of its own accord: change notifications, resource updates, log lines. It owns the
-// listeners of one server, the resource subscriptions held at its child, and the log levels (B.6, B.7).
+// listeners of one server, the resource subscriptions held at its child, and the log levels (B.6, B.7). A modern child
+// says nothing that it was not asked for, so there the proxy listens, too.
 
+import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import { sameCapabilities, type Profile } from '../protocol/legacy.ts';
-import { LIST_CHANGED, severityOf } from '../protocol/methods.ts';
-import { oneLine } from '../wire/envelope.ts';
-import { encodeCall, encodeResult, paramsOf, withId, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
+import { LIST_CHANGED, levelName, listChangedFilter, severityOf } from '../protocol/methods.ts';
+import { META, without } from '../protocol/modern.ts';
+import { memberOf, oneLine, splice, type Span } from '../wire/envelope.ts';
+import { encodeCall, encodeResult, isObject, paramsOf, readMessage, withId, type ReadBounds, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent } from '../wire/sse.ts';
 import { SIMPLE, type Exchange } from './exchange.ts';
-import type { Outcome, Relay, Tap } from './relay.ts';
+import { HOUSE, type Outcome, type Relay } from './relay.ts';
 
-/** One reader of what a server sends of its own accord: a session, or the open stream of a simple client. */
+/** One reader of what a server sends of its own accord: a session, the open stream of a simple client, a modern `subscriptions/listen`. */
 export interface Listener {
   /** Whose log level and resource subscriptions it shares. */
   readonly holder: object;
+  /** The notifications that it hears; without it, all. */
+  readonly only?: ReadonlySet<string>;
   /** Takes one message; `frame` is the same as a `message` event, built once for all. */
   hear(message: Buffer, frame: Buffer): void;
-  /** The server failed. */
-  failed(error: string): void;
+  /** The server failed; `final`: it is not restarted. */
+  failed(error: string, final: boolean): void;
   /** Whether a stream is open that keeps the server awake. */
   readonly open: boolean;
   /** The server has stopped for good. */
@@ -30,6 +35,11 @@ interface Level {
   readonly severity: number;
 }
 
+/** One who waits for the child's answer to a subscription. `false`: nobody is there any more. */
+type Waiting = { readonly holder: object; then(answer: Outcome): boolean };
+
+const UPDATED = 'notifications/resources/updated';
+
 export class Subscriptions {
   readonly #name: string;
   readonly #world: World;
@@ -38,11 +48,15 @@ export class Subscriptions {
   readonly #listeners = new Set<Listener>();
   /** Resource URIs subscribed at the child, and for whom. */
   readonly #held = new Map<string, Set<object>>();
-  /** Requests that wait for the answer to the first one for the same URI. */
-  readonly #subscribing = new Map<string, Map<Exchange, RpcRequest>>();
+  /** Those who wait for the answer to the one request for a URI. */
+  readonly #subscribing = new Map<string, Waiting[]>();
   readonly #levels = new Map<object, Level>();
   /** What the running child was told. */
   #childSeverity = Infinity;
+  /** Of the running child; `undefined` while there is none. */
+  #profile: Profile | undefined;
+  /** What the proxy listens to at a modern child: each URI, and '' for the lists. */
+  readonly #upstream = new Map<string, { end(): void }>();
 
   /** `owned`: there is one client, and everything is for it. */
   constructor(name: string, world: World, relay: Relay, owned: boolean) {
@@ -61,38 +75,47 @@ export class Subscriptions {
   /** Adds a reader until `delete`, or until the server ends. */
   add(listener: Listener): void {
     this.#listeners.add(listener);
+    this.#listenToLists();
   }
 
   /** A reader has gone. With a session go its level and its resources; simple clients share theirs. */
   delete(listener: Listener): void {
     this.#listeners.delete(listener);
+    this.#listenToLists();
     const { holder } = listener;
     if (holder === SIMPLE) return;
     this.#levels.delete(holder);
-    for (const uri of [...this.#held.keys()]) if (this.#drop(uri, holder)) this.#relay.ask('resources/unsubscribe', { uri });
+    for (const uri of [...this.#held.keys()]) if (this.#drop(uri, holder)) this.#unsubscribe(uri);
   }
 
   /** A notification of the child that is not about one call. */
   hear(notification: RpcNotification): void {
-    const { method, raw } = notification;
+    const { method } = notification;
     if (method === 'notifications/message') return this.#log(notification);
-    if (method === 'notifications/resources/updated') return this.#updated(notification);
-    if (Object.values(LIST_CHANGED).includes(method)) return this.#broadcast(raw);
+    if (method === UPDATED) return this.#updated(notification);
+    if (Object.values(LIST_CHANGED).includes(method)) return this.#broadcast(notification);
     // About one task, one elicitation or one request: whose, only a process with one client knows.
     const bound = !this.#owned && notification.layout.params.some(({ name }) => name === 'progressToken' || name === 'taskId' || name === 'uri');
-    if (!bound && (this.#owned || method !== 'notifications/tasks/status')) return this.#broadcast(raw);
+    if (!bound && (this.#owned || method !== 'notifications/tasks/status')) return this.#broadcast(notification);
     this.tell(notification, undefined);
   }
 
   /** A notification that is for one client only, if it is known (R-56). */
-  tell({ method, raw }: RpcNotification, to: object | undefined): void {
-    if (to !== undefined) return this.#broadcast(raw, ({ holder }) => holder === to);
-    this.#world.log.debug(this.#name, 'unclaimed', `${method} of the server belongs to no client`);
+  tell(notification: RpcNotification, to: object | undefined): void {
+    if (to !== undefined) return this.#broadcast(notification, ({ holder }) => holder === to);
+    this.#world.log.debug(this.#name, 'unclaimed', `${notification.method} of the server belongs to no client`);
   }
 
-  /** The server failed. */
-  failed(error: string): void {
-    for (const listener of [...this.#listeners]) listener.failed(error);
+  /** The server failed; `final`: it is not restarted. */
+  failed(error: string, final: boolean): void {
+    for (const listener of [...this.#listeners]) listener.failed(error, final);
+  }
+
+  /** The child is lost, and what the proxy listened to with it. */
+  down(): void {
+    this.#profile = undefined;
+    for (const { end } of this.#upstream.values()) end();
+    this.#upstream.clear();
   }
 
   /** The server has stopped for good: every reader is told, and its stream ends. */
@@ -117,87 +140,171 @@ export class Subscriptions {
 
   /**
    * A child runs: it is brought to where its predecessor was (R-154), and readers learn that its lists may be others.
-   * `before` is the predecessor, `idle` whether it had only been idle.
+   * `before` is the predecessor, `idle` whether it had only been idle. Answers the notifications that they were sent.
    */
-  restore(profile: Profile, before: Profile | undefined, idle: boolean): void {
+  restore(profile: Profile, before: Profile | undefined, idle: boolean): readonly string[] {
     this.#childSeverity = Infinity;
-    for (const level of this.#levels.values()) this.#tellLevel(level, profile);
+    this.#profile = profile;
+    this.#listenToLists();
+    for (const level of this.#levels.values()) this.#tellLevel(level);
     for (const uri of this.#held.keys()) {
-      this.#relay.ask('resources/subscribe', { uri }, (answer) => {
-        if (answer === 'error') this.#held.delete(uri);
+      this.#ask(uri, { uri }, (answer) => {
+        if (answer instanceof ProxyError ? profile.era === 'modern' : this.#relay.answerIn(answer)?.error !== undefined) this.#held.delete(uri);
       });
     }
-    if (before === undefined) return;
-    if (idle && sameCapabilities(before, profile)) return;
-    for (const [capability, method] of Object.entries(LIST_CHANGED)) {
-      if (capability in profile.capabilities || capability in before.capabilities) this.#broadcast(encodeCall(method, undefined));
-    }
+    if (before === undefined || (idle && sameCapabilities(before, profile))) return [];
+    const changed = Object.entries(LIST_CHANGED).filter(([name]) => name in profile.capabilities || name in before.capabilities);
+    for (const [, method] of changed) this.#broadcast({ method, raw: encodeCall(method, undefined) });
+    return changed.map(([, method]) => method);
   }
 
   /** `logging/setLevel`: what one holder hears is filtered here; the child is told the most verbose of all (R-45, R-50). */
-  setLevel(exchange: Exchange, request: RpcRequest, profile: Profile): void {
+  setLevel(exchange: Exchange, request: RpcRequest): void {
     const name = paramsOf(request)['level'];
     const severity = severityOf(name);
-    if (!('logging' in profile.capabilities)) {
+    if (!('logging' in (this.#profile?.capabilities ?? {}))) {
       return exchange.settle(new ProxyError('method_not_found', `Method not found: ${request.method}`));
     }
     if (severity === undefined) return exchange.settle(new ProxyError('invalid_params', 'Invalid params: unknown log level'));
     const level = { name: name as string, severity };
     this.#levels.set(exchange.caller.holder, level);
-    this.#tellLevel(level, profile);
+    this.#tellLevel(level);
     exchange.settle(encodeResult(exchange.idText, {}));
   }
 
-  /** `resources/subscribe`: the child is asked once for each URI, and those who ask meanwhile share its answer (R-53). */
-  subscribe(exchange: Exchange, request: RpcRequest): 'handled' | Tap {
+  /** `resources/subscribe`: answered with what the child says, or at once where it has been asked before (R-53). */
+  subscribe(exchange: Exchange, request: RpcRequest): void {
     const uri = uriOf(exchange, request);
-    if (uri === undefined) return 'handled';
-    const { holder } = exchange.caller;
-    const asking = this.#subscribing.get(uri);
+    if (uri === undefined) return;
+    this.#relay.park(exchange);
+    this.hold(uri, exchange.caller.holder, paramsOf(request), (answer) => {
+      if (!this.#relay.unpark(exchange)) return false; // it has been cancelled
+      exchange.settle(answer instanceof ProxyError ? answer : withId(answer, exchange.idText));
+      return true;
+    });
+  }
+
+  /**
+   * Has the child watch a resource for a holder: it is asked once for each URI, and those who come meanwhile share its
+   * answer. `then` is called once, and says whether the holder is still there.
+   */
+  hold(uri: string, holder: object, params: unknown, then: (answer: Outcome) => boolean): void {
     const { maxSubscriptions } = this.#world.limits;
     const held = this.#held.get(uri);
+    const waiting = this.#subscribing.get(uri);
     if (held !== undefined) {
-      held.add(holder);
-      exchange.settle(encodeResult(exchange.idText, {}));
-    } else if (asking !== undefined) {
-      asking.set(exchange, request);
-      this.#relay.park(exchange);
-    } else if (this.#held.size + this.#subscribing.size >= maxSubscriptions) {
-      exchange.settle(new ProxyError('busy', `Server "${this.#name}" is busy: ${maxSubscriptions} resources are subscribed`));
+      if (then(DONE)) held.add(holder);
+    } else if (waiting !== undefined) waiting.push({ holder, then });
+    else if (this.#held.size + this.#subscribing.size >= maxSubscriptions) {
+      then(new ProxyError('busy', `Server "${this.#name}" is busy: ${maxSubscriptions} resources are subscribed`));
     } else {
-      this.#subscribing.set(uri, new Map());
-      return (outcome) => this.#subscribed(uri, holder, outcome);
+      this.#subscribing.set(uri, [{ holder, then }]);
+      this.#ask(uri, params, (answer) => this.#subscribed(uri, answer));
     }
-    return 'handled';
   }
 
   /** `resources/unsubscribe`: the child is told when the last holder leaves. */
   unsubscribe(exchange: Exchange, request: RpcRequest): 'handled' | 'forward' {
     const uri = uriOf(exchange, request);
     if (uri === undefined) return 'handled';
-    if (this.#drop(uri, exchange.caller.holder)) return 'forward';
+    if (this.#drop(uri, exchange.caller.holder)) {
+      if (this.#profile?.era === 'legacy') return 'forward';
+      this.#unsubscribe(uri);
+    }
     exchange.settle(encodeResult(exchange.idText, {}));
     return 'handled';
   }
 
-  /** The first request for a URI has its answer: so have the others. If its client has left, the next one asks again. */
-  #subscribed(uri: string, first: object, outcome: Outcome | 'cancelled'): void {
-    const sharing = this.#subscribing.get(uri) ?? new Map<Exchange, RpcRequest>();
-    const next = outcome === 'cancelled' ? [...sharing].find(([exchange]) => this.#relay.unpark(exchange)) : undefined;
-    if (next !== undefined) {
-      sharing.delete(next[0]);
-      return this.#relay.forward(next[0], next[1], (again) => this.#subscribed(uri, next[0].caller.holder, again));
-    }
+  /** The name of the level that a holder has set, as a modern child hears it with each request (R-25). */
+  levelOf(holder: object): string | undefined {
+    return this.#levels.get(holder)?.name;
+  }
+
+  /** Whether the running child has to be told before a request that wants log lines from this severity on (R-48). */
+  isQuieter(severity: number | undefined): severity is number {
+    const { era, capabilities } = this.#profile ?? { era: 'modern', capabilities: {} };
+    return severity !== undefined && era === 'legacy' && 'logging' in capabilities && severity < this.#childSeverity;
+  }
+
+  /** Tells the child a level; `then`, once it has answered. */
+  setChildLevel(severity: number, then: () => void): void {
+    this.#childSeverity = severity;
+    this.#relay.ask('logging/setLevel', { level: levelName(severity) }, then); // refused: the filter still works
+  }
+
+  /** The child has answered: so have those who waited. Whoever has left meanwhile holds nothing. */
+  #subscribed(uri: string, answer: Outcome): void {
+    const waiting = this.#subscribing.get(uri) ?? [];
     this.#subscribing.delete(uri);
-    if (outcome === 'cancelled' || outcome instanceof ProxyError) this.#relay.ask('resources/unsubscribe', { uri }); // it may have begun
-    if (outcome === 'cancelled') return;
-    const holders = new Set([first]);
-    if (this.#relay.answerIn(outcome) === 'result') this.#held.set(uri, holders);
-    for (const each of sharing.keys()) {
-      if (!this.#relay.unpark(each)) continue;
-      holders.add(each.caller.holder);
-      each.settle(outcome instanceof ProxyError ? outcome : withId(outcome, each.idText));
+    const holders = waiting.filter(({ then }) => then(answer)).map(({ holder }) => holder);
+    const done = this.#relay.answerIn(answer)?.result !== undefined;
+    if (done && holders.length > 0) this.#held.set(uri, new Set(holders));
+    else if (done || answer instanceof ProxyError) this.#unsubscribe(uri); // it may have begun
+  }
+
+  /** Asks the running child to watch a resource, in the way of its era. */
+  #ask(uri: string, params: unknown, then: (answer: Outcome) => void): void {
+    if (this.#profile?.era !== 'modern') return this.#relay.ask('resources/subscribe', params, then);
+    const refused = (): void => then(new ProxyError('bad_answer', `Server "${this.#name}" does not watch this resource`));
+    this.#listen(uri, { resourceSubscriptions: [uri] }, ({ resourceSubscriptions: taken }) => {
+      if (Array.isArray(taken) && taken.includes(uri)) then(DONE);
+      else refused();
+    }, refused); // prettier-ignore
+  }
+
+  #unsubscribe(uri: string): void {
+    if (this.#profile?.era === 'legacy') this.#relay.ask('resources/unsubscribe', { uri });
+    this.#upstream.get(uri)?.end();
+    this.#upstream.delete(uri);
+  }
+
+  /** Keeps one listen for all lists at a modern child, while somebody may want to know of their changes. */
+  #listenToLists(): void {
+    const era = this.#profile?.era;
+    const capabilities = this.#profile?.capabilities ?? {};
+    const lists = Object.keys(LIST_CHANGED).filter((name) => (capabilities[name] as { listChanged?: unknown } | undefined)?.listChanged === true);
+    const wanted = era === 'modern' && lists.length > 0 && this.#listeners.size > 0;
+    if (wanted && !this.#upstream.has('')) this.#listen('', Object.fromEntries(lists.map((name) => [listChangedFilter(name), true])));
+    else if (!wanted) {
+      this.#upstream.get('')?.end();
+      this.#upstream.delete('');
     }
+  }
+
+  /** Listens at a modern child; when the child ends it, again. `onAck` hears what it agreed to, `onSilence` that it did not. */
+  #listen(key: string, notifications: object, onAck = (_taken: Record<string, unknown>): void => {}, onSilence = (): void => {}): void {
+    const { deadlines, limits } = this.#world;
+    const request = readMessage(encodeCall('subscriptions/listen', { notifications }, 0), limits) as RpcRequest;
+    let acked = false;
+    const settle = (then: () => void): void => {
+      if (acked) return;
+      acked = true;
+      deadline.cancel();
+      then();
+    };
+    let deadline: Deadline = deadlines.add(limits.ackWaitMs, () => settle(onSilence));
+    let close = (): void => {};
+    const open = (): void => {
+      close = this.#relay.listen(request, HOUSE, {
+        heard: (notification) => {
+          const { notifications: taken } = paramsOf(notification);
+          if (notification.method === 'notifications/subscriptions/acknowledged') settle(() => onAck(isObject(taken) ? taken : {}));
+          else this.hear(untagged(notification, limits));
+        },
+        ended: () => {
+          settle(onSilence);
+          deadline = deadlines.add(limits.listenAgainMs, open);
+        },
+      });
+    };
+    this.#upstream.set(key, {
+      end: () => {
+        settle(onSilence);
+        deadline.cancel();
+        close();
+      },
+    });
+    open();
   }
 
   /** Whether that was the last holder, so that the child has to be told. */
@@ -210,18 +317,35 @@ export class Subscriptions {
   /** A log line names no request: it goes to the one caller it can be about, else to all or to nobody (R-47). */
   #log(notification: RpcNotification): void {
     const severity = severityOf(paramsOf(notification)['level']);
-    const { callers, blurred } = this.#relay.candidates();
+    const modern = this.#profile?.era === 'modern';
+    // A modern child writes lines only for calls that asked for them (R-49).
+    const { callers, blurred } = this.#relay.candidates(modern ? (each) => this.#asksFor(each, severity) : undefined);
+    if (modern && callers.size !== 1) return this.#unclaimed();
     const wanting = ({ holder }: { holder: object }): boolean => this.#wants(holder, severity);
     const [[only, exchange] = []] = callers;
     if (only !== undefined && callers.size === 1 && !blurred) {
+      if (only.era === 'modern') {
+        if (exchange !== undefined && exchange !== 'gone' && this.#asksFor(exchange, severity)) exchange.notify(notification.raw);
+        return;
+      }
       if (!wanting(only)) return;
       if (exchange !== undefined && exchange !== 'gone' && exchange.streams) return exchange.notify(notification.raw);
-      return this.#broadcast(notification.raw, ({ holder }) => holder === only.holder);
+      return this.#broadcast(notification, ({ holder }) => holder === only.holder);
     }
     if (blurred || [...callers.keys()].some(({ holder }) => holder !== SIMPLE)) {
-      return this.#world.log.debug(this.#name, 'unclaimed', 'a log line of the server may be about one of several clients');
+      return this.#unclaimed();
     }
-    this.#broadcast(notification.raw, (listener) => wanting(listener) && (callers.size === 0 || listener.holder === SIMPLE));
+    this.#broadcast(notification, (listener) => wanting(listener) && (callers.size === 0 || listener.holder === SIMPLE));
+  }
+
+  #unclaimed(): void {
+    this.#world.log.debug(this.#name, 'unclaimed', 'a log line of the server may be about one of several clients');
+  }
+
+  /** Whether a call asked for log lines of this severity, with itself or for its session. */
+  #asksFor({ modern, caller }: Exchange, severity: number | undefined): boolean {
+    const least = caller.era === 'modern' ? modern?.logLevel : this.#levels.get(caller.holder)?.severity;
+    return least !== undefined && (severity === undefined || severity >= least);
   }
 
   /** To whoever holds the resource, or one that it is part of; simple streams always hear it (R-54). */
@@ -229,7 +353,7 @@ export class Subscriptions {
     const { uri } = paramsOf(notification);
     const holders = new Set<object>([SIMPLE]);
     for (const [held, by] of this.#held) if (isWithin(String(uri), held)) for (const holder of by) holders.add(holder);
-    this.#broadcast(notification.raw, ({ holder }) => holders.has(holder));
+    this.#broadcast(notification, ({ holder }) => holders.has(holder));
   }
 
   /** Whether a holder's level lets a line through. Without a level it is what the child would send by default (R-46). */
@@ -239,21 +363,30 @@ export class Subscriptions {
   }
 
   /** Tells the child a level that is more verbose than what it has: each listener is filtered here. */
-  #tellLevel({ name, severity }: Level, profile: Profile): void {
-    if (severity >= this.#childSeverity || !('logging' in profile.capabilities)) return;
-    this.#childSeverity = severity;
-    this.#relay.ask('logging/setLevel', { level: name }); // refused: the filter still works
+  #tellLevel({ severity }: Level): void {
+    if (this.isQuieter(severity)) this.setChildLevel(severity, () => {});
   }
 
-  #broadcast(message: Buffer, to = (_listener: Listener): boolean => true): void {
+  #broadcast({ method, raw }: Pick<RpcNotification, 'method' | 'raw'>, to = (_listener: Listener): boolean => true): void {
     if (this.#listeners.size === 0) return;
-    const line = oneLine(message);
+    const line = oneLine(raw);
     const frame = encodeEvent('message', line);
-    for (const listener of [...this.#listeners]) if (to(listener)) listener.hear(line, frame);
+    for (const listener of [...this.#listeners]) {
+      if (to(listener) && listener.only?.has(method) !== false) listener.hear(line, frame);
+    }
   }
 }
 
 const INFO = 1;
+/** What a client is told that need not be asked of the child. */
+const DONE = encodeResult('0', {});
+
+/** A notification as it would be without the subscription that brought it. */
+function untagged({ raw, layout }: RpcNotification, limits: ReadBounds): RpcNotification {
+  const params = memberOf(layout.top, 'params') as Span;
+  const edits = without(raw, params, layout.params, () => false, (name) => name === META.subscriptionId);
+  return readMessage(splice(raw, edits), limits) as RpcNotification;
+}
 
 /** Whether a resource is the held one or, as servers may report, a sub-resource of it. */
 function isWithin(uri: string, held: string): boolean {

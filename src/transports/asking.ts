@@ -4,9 +4,10 @@
 import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
-import type { Question } from '../relay/exchange.ts';
+import { canAnswer } from '../protocol/methods.ts';
+import type { Declared, Question } from '../relay/exchange.ts';
 import { memberOf, splice, type Span } from '../wire/envelope.ts';
-import { encodeCall, isObject, paramsOf, textOf, type RpcRequest, type RpcResponse } from '../wire/jsonrpc.ts';
+import { encodeCall, paramsOf, textOf, type RpcRequest, type RpcResponse } from '../wire/jsonrpc.ts';
 
 /** Sends a message on one stream of the client. */
 export type Carrier = (message: Buffer) => void;
@@ -20,8 +21,8 @@ interface Asked {
 }
 
 export class Asking {
-  /** As declared in `initialize`. */
-  capabilities: Readonly<Record<string, unknown>> = {};
+  /** In `initialize`. */
+  declared: Declared = { capabilities: {} };
   readonly #world: World;
   readonly #carrier: () => Carrier | undefined;
   readonly #asked = new Map<number, Asked>();
@@ -36,20 +37,7 @@ export class Asking {
 
   /** Whether the client declared what this request needs (R-59b). */
   canAsk(request: RpcRequest): boolean {
-    const { sampling, elicitation, roots } = this.capabilities;
-    const params = paramsOf(request);
-    switch (request.method) {
-      case 'sampling/createMessage':
-        return isObject(sampling) && ((params['tools'] === undefined && params['toolChoice'] === undefined) || 'tools' in sampling);
-      case 'elicitation/create':
-        if (!isObject(elicitation)) return false;
-        // An empty declaration is an older client's word for forms.
-        return params['mode'] === 'url' ? 'url' in elicitation : 'form' in elicitation || !('url' in elicitation);
-      case 'roots/list':
-        return isObject(roots);
-      default:
-        return false;
-    }
+    return canAnswer(this.declared.capabilities, request.method, paramsOf(request));
   }
 
   ask(question: Question): void {
@@ -105,7 +93,8 @@ export class Asking {
   }
 
   #send(asked: Asked): boolean {
-    const carrier = this.#carrier();
+    const { about } = asked.question;
+    const carrier = about?.streams === true ? (message: Buffer) => about.notify(message) : this.#carrier();
     if (carrier === undefined) return false;
     asked.deadline?.cancel();
     asked.carrier = carrier;

@@ -3,7 +3,7 @@
 
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
-import type { Caller, Exchange, Question } from '../relay/exchange.ts';
+import type { Caller, Declared, Exchange, Question } from '../relay/exchange.ts';
 import type { McpServer } from '../relay/server.ts';
 import type { Listener } from '../relay/subscriptions.ts';
 import { memberOf } from '../wire/envelope.ts';
@@ -51,6 +51,10 @@ export class Client implements Caller, Listener {
     return this.#hooks.open();
   }
 
+  get declared(): Declared {
+    return this.asking.declared;
+  }
+
   canAsk(request: RpcRequest): boolean {
     return this.asking.canAsk(request);
   }
@@ -77,8 +81,8 @@ export class Client implements Caller, Listener {
 
   /** Remembers what the client declared in `initialize`. */
   declare(request: RpcRequest): void {
-    const { capabilities } = paramsOf(request);
-    this.asking.capabilities = isObject(capabilities) ? capabilities : {};
+    const { capabilities, clientInfo } = paramsOf(request);
+    this.asking.declared = { capabilities: isObject(capabilities) ? capabilities : {}, clientInfo };
   }
 
   /** Sends a request on its way. */

@@ -12,6 +12,7 @@ import type { Fleet } from '../relay/fleet.ts';
 import { readMessage } from '../wire/jsonrpc.ts';
 import { HttpSseTransport } from './http-sse.ts';
 import { SimpleTransport } from './simple.ts';
+import { StatelessHttpTransport } from './stateless-http.ts';
 import { StreamableHttpTransport } from './streamable-http.ts';
 
 export interface DoorOptions {
@@ -26,6 +27,7 @@ export class Door {
   readonly simple: SimpleTransport;
   readonly httpSse: HttpSseTransport;
   readonly streamable: StreamableHttpTransport;
+  readonly stateless: StatelessHttpTransport;
   readonly #world: World;
   readonly #sseEndpoint: DoorOptions['sseEndpoint'];
 
@@ -35,6 +37,7 @@ export class Door {
     this.simple = new SimpleTransport(fleet, world, origin, basePath);
     this.httpSse = new HttpSseTransport(fleet, world, basePath);
     this.streamable = new StreamableHttpTransport(fleet, world);
+    this.stateless = new StatelessHttpTransport(fleet, world);
   }
 
   /** `POST /:server/mcp`. */
@@ -71,6 +74,8 @@ export class Door {
       switch (verdict.is) {
         case 'simple':
           return this.simple.post(name, verdict.body, verdict.accepted, req, res);
+        case 'modern':
+          return this.stateless.post(name, verdict.body, req, res);
         case 'initialize':
           return this.streamable.initialize(name, verdict.request, req, res);
         case 'session':
@@ -94,6 +99,7 @@ function idOf(verdict: Verdict): string | undefined {
     case 'initialize':
       return verdict.request.idText;
     case 'simple':
+    case 'modern':
     case 'session':
       return verdict.body.kind === 'request' ? verdict.body.idText : undefined;
   }

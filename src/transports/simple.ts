@@ -56,7 +56,7 @@ export class SimpleTransport {
     send('endpoint', { uri: `${origin}${this.#basePath}/${encodeURIComponent(name)}/message` });
     server.join(listener);
     const refusal = server.wake();
-    if (refusal !== undefined) listener.failed(server.status.error ?? refusal.message);
+    if (refusal !== undefined) listener.failed(server.status.error ?? refusal.message, true);
   }
 
   #request(server: McpServer, request: RpcRequest, req: IncomingMessage, res: ServerResponse): void {

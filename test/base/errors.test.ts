@@ -33,6 +33,9 @@ const faults: Record<Reason, readonly [status: number, code: number, retryAfterS
   session_closed: [200, -32603],
   cancelled: [200, -32603],
   bad_answer: [200, -32603],
+  missing_capability: [400, -32021],
+  request_state: [200, -32602],
+  declined: [200, -32603],
   session_required: [400, -32000],
   session_not_found: [404, -32001],
   session_limit: [503, -32603],
@@ -50,7 +53,7 @@ for (const [reason, [status, code, retryAfterS]] of Object.entries(faults) as [R
     const error = new ProxyError(reason, 'What happened');
     assert.equal(error.status, status);
     assert.equal(error.retryAfterS, retryAfterS);
-    assert.deepEqual(error.toRpc(), { code, message: 'What happened', data: { source: 'mcp-proxy', reason } });
+    assert.deepEqual(error.toRpc(), { code, message: 'What happened', data: reason === 'unsupported_version' ? {} : { source: 'mcp-proxy', reason } });
   });
 }
 

@@ -33,6 +33,8 @@ function short(verdict: Verdict): readonly unknown[] {
   switch (verdict.is) {
     case 'simple':
       return ['simple', text(verdict.body), verdict.accepted];
+    case 'modern':
+      return ['modern', text(verdict.body)];
     case 'initialize':
       return ['initialize', text(verdict.request)];
     case 'session':
@@ -120,7 +122,8 @@ const ROWS: Readonly<Record<string, readonly Case[]>> = {
   ]),
   'rows 7 and 12: initialize in a complete modern envelope is a modern request, which is refused as every other': MODERN.flatMap((claim) => {
     const text = claiming(claim, { method: 'initialize', more: { [CAPABILITIES]: {} } });
-    return [[text, undefined, SESSION, ['refused', 400, -32022, '7']], [text, claim, undefined, ['refused', 400, -32022, '7']]] as const;
+    const verdict = claim === '2026-07-28' ? ['modern', text] : ['refused', 400, -32022, '7'];
+    return [[text, undefined, SESSION, verdict], [text, claim, undefined, verdict]] as const;
   }),
   'row 7 is about requests: a notification of that name is one like others': [
     ['{"jsonrpc":"2.0","method":"initialize"}', undefined, undefined, ['simple', '{"jsonrpc":"2.0","method":"initialize"}', 204]],
@@ -139,14 +142,15 @@ const ROWS: Readonly<Record<string, readonly Case[]>> = {
     ...['', ...UNKNOWN, ...MODERN.slice(1)].flatMap((claim) => [undefined, SESSION].map((session): Case => [claiming(claim), undefined, session, ['refused', 400, -32022, '7']])),
     [claiming('x', { id: null, method: 'notifications/x' }), undefined, undefined, ['refused', 400, -32022, undefined]],
   ],
-  'row 12: the modern revision is not spoken yet, with a session or without': [undefined, '2026-07-28'].flatMap((version) =>
+  'row 12: what claims the modern revision is modern, whatever session it names': [undefined, '2026-07-28'].flatMap((version) =>
     [undefined, SESSION].flatMap((session): Case[] => [
-      [claiming('2026-07-28', { more: { [CAPABILITIES]: {} } }), version, session, ['refused', 400, -32022, '7']],
-      [claiming('2026-07-28', { id: null, method: 'notifications/x' }), version, session, ['refused', 400, -32022, undefined]],
+      ...[claiming('2026-07-28', { more: { [CAPABILITIES]: {} } }), claiming('2026-07-28'), claiming('2026-07-28', { id: null, method: 'notifications/x' })].map(
+        (text): Case => [text, version, session, ['modern', text]],
+      ),
     ]),
   ),
   'row 13: a request under a modern version that claims none lacks its envelope': MODERN.flatMap((version) => [undefined, SESSION].map((session): Case => [request, version, session, ['refused', 400, -32602, '1']])),
-  'row 14: so does a notification, as the modern revision is not spoken yet': MODERN.flatMap((version) => [undefined, SESSION].map((session): Case => [notification, version, session, ['refused', 400, -32602, undefined]])),
+  'row 14: a notification under a modern version needs none': MODERN.flatMap((version) => [undefined, SESSION].map((session): Case => [notification, version, session, ['modern', notification]])),
   'row 15: what names a session belongs to it, whatever version it names': [undefined, '', ...LEGACY, ...UNKNOWN].flatMap((version) =>
     [request, notification, '{"jsonrpc":"2.0","id":"ż","method":"","params":{"_meta":{}}}'].map((text): Case => [text, version, SESSION, ['session', text, SESSION]]),
   ),

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { ProxyError, type Reason } from '../../src/base/errors.ts';
 import type { Link } from '../../src/child/handshake.ts';
 import { LIMITS, type Limits } from '../../src/config/limits.ts';
+import { legacyEdits } from '../../src/protocol/legacy.ts';
 import { lonelyCaller, SIMPLE, type Caller, type Exchange } from '../../src/relay/exchange.ts';
 import { Relay, type Tap } from '../../src/relay/relay.ts';
 import type { Listener } from '../../src/relay/subscriptions.ts';
@@ -169,7 +170,9 @@ export class TestRelay {
       },
       onRequest: (exchange, request) => this.deal(exchange, request),
       onNotification: (notification) => this.notifications.push(notification),
-      onAnswer: (method, raw) => this.rewrite(method, raw),
+      onWrite: (message) => legacyEdits(message),
+      onAnswer: (_, method, raw) => [this.rewrite(method, raw)],
+      onLost: () => {},
       onChildRequest: (request, link) => {
         this.asked.push(request);
         link.write(encodeError(request.idText, new ProxyError('no_client', 'Nobody is here').toRpc()));

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { lonelyCaller } from '../../src/relay/exchange.ts';
+import type { Outcome } from '../../src/relay/relay.ts';
 import { bytes, call, fault, FakeExchange, FakeLink, notification, TestRelay } from './fakes.ts';
 
 const LF = '\n';
@@ -592,11 +593,18 @@ const asks: readonly (readonly [string, (it: TestRelay) => void, unknown])[] = [
   ['is not answered in time', (it) => it.clock.advance(300_000), 'timeout'],
 ];
 
+/** What an answer to the proxy's own request is: a result, an error, or none that can be read. */
+function saidBy({ relay }: TestRelay, answer: Outcome): string {
+  const response = relay.answerIn(answer);
+  return response === undefined ? 'none' : response.error === undefined ? 'result' : 'error';
+}
+
 for (const [what, happens, expected] of asks) {
   test(`a request of the proxy itself that ${what} is told once to who made it, and to nobody else`, () => {
     const it = new TestRelay();
     const got: string[] = [];
-    it.relay.ask('resources/subscribe', { uri: 'ż' }, (answer) => got.push(answer));
+    const said = (answer: Outcome): string => saidBy(it, answer);
+    it.relay.ask('resources/subscribe', { uri: 'ż' }, (answer) => got.push(said(answer)));
     assert.deepEqual(it.link.messages, [{ jsonrpc: '2.0', id: 1, method: 'resources/subscribe', params: { uri: 'ż' } }]);
     assert.equal(it.relay.candidates().callers.size, 0);
     happens(it);
@@ -614,7 +622,8 @@ test('a request of the proxy itself to no child, or to one that does not read, f
     const it = new TestRelay({ connected });
     it.link.full = true;
     const got: string[] = [];
-    it.relay.ask('logging/setLevel', {}, (answer) => got.push(answer));
+    const said = (answer: Outcome): string => saidBy(it, answer);
+    it.relay.ask('logging/setLevel', {}, (answer) => got.push(said(answer)));
     assert.deepEqual(got, ['none']);
   }
 });
@@ -667,7 +676,7 @@ test('a request that is forwarded for the sake of others is a call like any othe
   const it = new TestRelay();
   const exchange = call('c');
   const heard: unknown[] = [];
-  it.relay.forward(exchange, exchange.request, (outcome) => heard.push(String(outcome)));
+  it.relay.forward(exchange, exchange.request, (outcome) => void heard.push(String(outcome)));
   assert.equal(it.relay.pending, 1);
   it.answers(1, 'x');
   assert.deepEqual([heard, exchange.answers], [['{"jsonrpc":"2.0","id":"c","result":"x"}'], heard]);

@@ -14,6 +14,7 @@ type Candidates = ReturnType<Relay['candidates']>;
 class Asked implements Caller {
   readonly era = 'legacy';
   readonly holder = this;
+  readonly declared = { capabilities: {} };
   readonly questions: Question[] = [];
   readonly withdrawn: (readonly [Question, string])[] = [];
   readonly #able: boolean;

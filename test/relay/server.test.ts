@@ -23,7 +23,7 @@ function serve(t: TestContext, launch: Launch, { limits = {} }: { limits?: Parti
   const world = testWorld(clock, { limits });
   const told: boolean[] = [];
   const statuses: string[] = [];
-  const server = new McpServer('fs', withFiles(launch), world, new Turns(4), (urgent) => {
+  const server = new McpServer('fs', withFiles(launch), world, new Turns(4), { name: 'proxy', version: '1' }, (urgent) => {
     told.push(urgent);
     if (urgent) statuses.push(server.status.status);
   });

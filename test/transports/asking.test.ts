@@ -87,7 +87,7 @@ const CAPABILITIES: [declared: unknown, can: readonly (keyof typeof REQUESTS)[]]
 for (const [declared, can] of CAPABILITIES) {
   test(`a client that declared ${JSON.stringify(declared)} can be asked ${can.join(', ') || 'nothing'}`, () => {
     const { asking } = new Client();
-    asking.capabilities = declared as Record<string, unknown>;
+    asking.declared = { capabilities: declared as Record<string, unknown> };
     for (const [name, request] of Object.entries(REQUESTS)) {
       const expected = can.includes(name as keyof typeof REQUESTS);
       assert.equal(asking.canAsk(requestOf({ jsonrpc: '2.0', id: 1, ...request })), expected, name);
@@ -98,7 +98,7 @@ for (const [declared, can] of CAPABILITIES) {
 test('before it declares anything a client can be asked nothing, and never what no client is asked', () => {
   const { asking } = new Client();
   for (const request of Object.values(REQUESTS)) assert.equal(asking.canAsk(requestOf({ jsonrpc: '2.0', id: 1, ...request })), false);
-  asking.capabilities = { sampling: {}, elicitation: {}, roots: {}, tools: {}, ping: {} };
+  asking.declared = { capabilities: { sampling: {}, elicitation: {}, roots: {}, tools: {}, ping: {} } };
   for (const method of ['tools/list', 'ping', 'initialize', 'roots', 'roots/List', '', 'toString']) {
     assert.equal(asking.canAsk(requestOf({ jsonrpc: '2.0', id: 1, method })), false, method);
   }

@@ -1,0 +1,42 @@
+// Where the two eras of MCP meet: what a message of a client becomes for the child, and what the child's answer becomes
+// for the client. Clients and children of one era understand each other, but for what no two of them share.
+
+import { envelopeEdits, envelopeOf, legacyResult, modernCapabilities, readInputRequired } from '../protocol/bridge.ts';
+import { legacyEdits, withoutExecution, type Implementation, type Profile } from '../protocol/legacy.ts';
+import { canAnswer, missingCapability } from '../protocol/methods.ts';
+import { inputRequired, MAX_MEMBERS, modernFault, serverInfoOf, stampResult } from '../protocol/modern.ts';
+import { memberOf, members, splice, type Edit } from '../wire/envelope.ts';
+import type { RpcNotification, RpcRequest } from '../wire/jsonrpc.ts';
+import { SIMPLE, type Caller, type Exchange } from './exchange.ts';
+import type { Outcome } from './relay.ts';
+
+const URL_MODE = { mode: 'url' };
+
+/** What has to change in a client's message for this child (R-25, R-26). `logLevel`: what the client has set. */
+export function outgoing(message: RpcRequest | RpcNotification, caller: Caller, child: Profile, house: Implementation, logLevel: string | undefined): Edit[] {
+  if (child.era === 'legacy') return legacyEdits(message);
+  if (caller.era === 'modern' || message.kind === 'notification') return [];
+  const { capabilities, clientInfo = house } = caller.declared;
+  return envelopeEdits(message, envelopeOf({ clientInfo, clientCapabilities: modernCapabilities(capabilities), logLevel }));
+}
+
+/** A child's answer in the words of the client, and its HTTP status (R-104 to R-107, C.2, C.3). `isOwn`: the child is this client's alone. */
+export function incoming(answer: Buffer, method: string, { caller }: Exchange, child: Profile, isOwn: boolean): readonly [Outcome, number?] {
+  const shown = method === 'tools/list' && child.era === 'legacy' && !isOwn ? withoutExecution(answer, MAX_MEMBERS) : answer;
+  if (caller.era === 'legacy') {
+    // Who cannot be asked gets to see what is asked for (R-147).
+    const passes = child.era === 'legacy' || (caller.holder === SIMPLE && readInputRequired(answer) !== undefined);
+    return [passes ? shown : legacyResult(shown, method)];
+  }
+  const fault = modernFault(shown, child.era, method);
+  if (fault === undefined) return [stampResult(shown, method, serverInfoOf(child))];
+  if (fault.is === 'error') return [fault.answer, fault.status];
+  if (!canAnswer(caller.declared.capabilities, 'elicitation/create', URL_MODE)) return [missingCapability('elicitation/create', URL_MODE)];
+  return [stampResult(withResult(shown, inputRequired(fault.requests, undefined)), method, serverInfoOf(child))];
+}
+
+/** An answer that has this result instead of its error. */
+function withResult(answer: Buffer, result: Buffer): Buffer {
+  const error = memberOf(members(answer, MAX_MEMBERS), 'error');
+  return error === undefined ? answer : splice(answer, [{ at: error.nameAt, end: error.end, text: `"result":${result.toString('latin1')}` }]);
+}

@@ -1,0 +1,267 @@
+// Calls of modern clients at a legacy child. When the child asks something in the middle of one, the client gets
+// `input_required` for an answer, and the call stays in flight without an HTTP response: it is parked. The client's
+// retry, with what was asked for, continues it (C.2, P1 to P8).
+
+import type { Deadline } from '../base/clock.ts';
+import { ProxyError } from '../base/errors.ts';
+import type { World } from '../config/world.ts';
+import { canAnswer, missingCapability, TAKES_INPUT } from '../protocol/methods.ts';
+import { inputKey, inputRequired, inputResponseProblem, latin1, retryKey, stampResult } from '../protocol/modern.ts';
+import { memberOf, members } from '../wire/envelope.ts';
+import { encodeResult, isObject, paramsOf, textOf, withId, type RpcRequest } from '../wire/jsonrpc.ts';
+import type { Caller, Exchange, ModernRequest, Question } from './exchange.ts';
+import type { Relay } from './relay.ts';
+
+/** A question and the bytes of the client's answer to it. */
+type Answered = readonly [question: Question, answer: Buffer];
+
+export class Parked {
+  readonly #relay: Relay;
+  readonly #world: World;
+  readonly #serverInfo: () => Buffer | undefined;
+  /** Calls that wait for a retry, by its `requestState`. */
+  readonly #waiting = new Map<string, ParkableCall>();
+  /** By the HTTP request that is theirs now. */
+  readonly #byLeg = new Map<Exchange, ParkableCall>();
+
+  /** `serverInfo`: the identity of the running child as JSON text. */
+  constructor(relay: Relay, world: World, serverInfo: () => Buffer | undefined) {
+    this.#relay = relay;
+    this.#world = world;
+    this.#serverInfo = serverInfo;
+  }
+
+  /** A request of a modern client on its way to the relay: a call that may be parked, a retry of one that is, or itself. */
+  dispatch(leg: Exchange, request: RpcRequest): void {
+    if (!TAKES_INPUT.has(request.method)) return this.#relay.dispatch(leg, request);
+    const { requestState } = memberOf(request.layout.params, 'requestState') === undefined ? {} : paramsOf(request);
+    const parked = typeof requestState === 'string' ? this.#waiting.get(requestState) : undefined;
+    if (parked !== undefined) return this.#retry(parked, leg, request);
+    const call = new ParkableCall(leg, request, this.#world, {
+      isFull: () => this.#waiting.size >= this.#world.limits.maxParked,
+      onLeg: (now, before) => {
+        if (before !== undefined) this.#byLeg.delete(before);
+        if (now !== undefined) this.#byLeg.set(now, call);
+      },
+      onPark: (state) => void this.#waiting.set(state, call),
+      onUnpark: (state) => void this.#waiting.delete(state),
+      onGiveUp: (reason) => this.#relay.cancel(call, reason),
+      stamp: (answer) => stampResult(answer, request.method, this.#serverInfo()),
+    });
+    this.#byLeg.set(leg, call);
+    this.#relay.dispatch(call, request);
+  }
+
+  /** The client closed the HTTP request of a call. `false`: it is of none here. */
+  cancel(leg: Exchange, reason: string): boolean {
+    const call = this.#byLeg.get(leg);
+    call?.giveUp(reason);
+    return call !== undefined;
+  }
+
+  /** Parked calls do not outlive their process, not even as long as others: they wait for a person (R-156). */
+  end(why: ProxyError): void {
+    for (const call of new Set(this.#waiting.values())) {
+      this.#relay.cancel(call, why.message);
+      call.settle(why);
+    }
+  }
+
+  #retry(call: ParkableCall, leg: Exchange, request: RpcRequest): void {
+    const problem = call.retry(leg, request);
+    if (problem !== undefined) leg.settle(problem);
+  }
+}
+
+/** What a retry is told that names no parked call. */
+export const unknownState = (): ProxyError =>
+  new ProxyError('request_state', 'Invalid params: unknown or expired requestState; call again without it');
+
+interface ParkableHooks {
+  /** Whether no more calls may be parked. */
+  isFull(): boolean;
+  onLeg(now: Exchange | undefined, before: Exchange | undefined): void;
+  onPark(state: string): void;
+  onUnpark(state: string): void;
+  onGiveUp(reason: string): void;
+  /** Completes a result as every one of a modern server is (R-106). */
+  stamp(answer: Buffer): Buffer;
+}
+
+/** One call of a modern client that may need input: the exchange that the relay knows, whichever HTTP request is its leg. */
+class ParkableCall implements Exchange, Caller {
+  readonly era = 'modern';
+  readonly holder = this;
+  readonly caller = this;
+  readonly declared: Caller['declared'];
+  modern: ModernRequest | undefined;
+  readonly #world: World;
+  readonly #hooks: ParkableHooks;
+  /** What a retry must have in common with the call; only for clients that can be asked. */
+  readonly #key: string;
+  #leg: Exchange | undefined;
+  #token: string | undefined;
+  /** What the child has asked, by the key under which the client knows it. */
+  readonly #questions = new Map<string, Question>();
+  #asked = 0;
+  #state: string | undefined;
+  #collecting: Deadline | undefined;
+  #expiry: Deadline | undefined;
+  #kept: Buffer | ProxyError | undefined;
+
+  constructor(leg: Exchange, request: RpcRequest, world: World, hooks: ParkableHooks) {
+    this.#world = world;
+    this.#hooks = hooks;
+    this.#leg = leg;
+    this.#token = tokenOf(request);
+    this.declared = leg.caller.declared;
+    this.modern = leg.modern;
+    const { sampling, elicitation, roots } = this.declared.capabilities;
+    this.#key = sampling === undefined && elicitation === undefined && roots === undefined ? '' : retryKey(request);
+  }
+
+  get idText(): string {
+    return this.#leg?.idText ?? 'null';
+  }
+
+  get streams(): boolean {
+    return this.#leg?.streams ?? false;
+  }
+
+  progressToken(): string | undefined {
+    return this.#token;
+  }
+
+  notify(message: Buffer): void {
+    this.#leg?.notify(message); // without a leg nobody hears it
+  }
+
+  canAsk(request: RpcRequest): boolean {
+    return canAnswer(this.declared.capabilities, request.method, paramsOf(request));
+  }
+
+  /** The client can never answer this, so its call ends here (R-59b). */
+  unable(request: RpcRequest): void {
+    this.#hooks.onGiveUp('the client lacks a capability');
+    this.settle(missingCapability(request.method, paramsOf(request)));
+  }
+
+  ask(question: Question): void {
+    if (this.#state === undefined && this.#hooks.isFull()) {
+      return question.answer(new ProxyError('no_client', 'Too many calls wait for their clients'));
+    }
+    this.#questions.set(inputKey(question.request.method, ++this.#asked), question);
+    if (this.#leg !== undefined) this.#collecting ??= this.#world.deadlines.add(this.#world.limits.collectMs, () => this.#park());
+  }
+
+  withdraw(question: Question): void {
+    for (const [key, each] of this.#questions) if (each === question) this.#questions.delete(key);
+  }
+
+  /** Continues the call for a retry, or says why not; then nothing has changed (P3, P4). */
+  retry(leg: Exchange, request: RpcRequest): ProxyError | undefined {
+    if (this.#state === undefined || retryKey(request) !== this.#key) return unknownState();
+    const answers = this.#answersIn(request);
+    if (answers instanceof ProxyError) return answers;
+    this.#unpark();
+    this.#leg = leg;
+    this.modern = leg.modern;
+    this.#token = tokenOf(request);
+    this.#hooks.onLeg(leg, undefined);
+    if (this.#kept !== undefined) {
+      this.#finish(this.#kept);
+      return undefined;
+    }
+    for (const [question, answer] of answers) {
+      this.withdraw(question);
+      question.answer({ raw: encodeResult('0', answer), idAt: ID_AT });
+    }
+    if (this.#leg === leg && this.#questions.size > 0) this.#park();
+    return undefined;
+  }
+
+  /** Nobody waits for the call any more. */
+  giveUp(reason: string): void {
+    this.#end();
+    this.#hooks.onGiveUp(reason);
+  }
+
+  settle(answer: Buffer | ProxyError, status?: number): void {
+    this.#collecting?.cancel();
+    this.#questions.clear(); // the child does not wait for them
+    if (this.#leg === undefined && this.#state !== undefined) this.#kept ??= answer;
+    else this.#finish(answer, status);
+  }
+
+  #finish(answer: Buffer | ProxyError, status?: number): void {
+    const leg = this.#leg;
+    this.#end();
+    leg?.settle(answer instanceof ProxyError ? answer : withId(answer, leg.idText), status);
+  }
+
+  /** Answers the HTTP request with what the child has asked; the call goes on without one. */
+  #park(): void {
+    const leg = this.#leg;
+    if (leg === undefined || this.#questions.size === 0) return;
+    this.#collecting?.cancel();
+    this.#collecting = undefined;
+    const state = Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString('hex');
+    this.#state = state;
+    this.#hooks.onPark(state);
+    this.#expiry = this.#world.deadlines.add(this.#world.limits.parkMs, () => this.giveUp('the client did not return'));
+    this.#detach();
+    const asked = [...this.#questions].map(([key, { request }]) => {
+      const at = memberOf(request.layout.top, 'params');
+      return { key, method: request.method, params: at && request.raw.subarray(at.at, at.end) };
+    });
+    leg.settle(this.#hooks.stamp(encodeResult(leg.idText, inputRequired(asked, state))));
+  }
+
+  #unpark(): void {
+    this.#expiry?.cancel();
+    this.#collecting?.cancel();
+    this.#collecting = undefined;
+    if (this.#state !== undefined) this.#hooks.onUnpark(this.#state);
+    this.#state = undefined;
+  }
+
+  #detach(): void {
+    this.#hooks.onLeg(undefined, this.#leg);
+    this.#leg = undefined;
+  }
+
+  #end(): void {
+    this.#unpark();
+    this.#detach();
+    for (const question of this.#questions.values()) question.answer(new ProxyError('no_client', 'The caller is gone'));
+    this.#questions.clear();
+  }
+
+  /** What the retry answers, or what is wrong with it. Keys that nobody asked for say nothing. */
+  #answersIn(request: RpcRequest): readonly Answered[] | ProxyError {
+    const { inputResponses = {} } = paramsOf(request);
+    const at = memberOf(request.layout.params, 'inputResponses');
+    if (!isObject(inputResponses)) return malformed('inputResponses must be an object');
+    const given = at === undefined ? [] : members(request.raw, this.#world.limits.maxMembers, at.at);
+    const answered: Answered[] = [];
+    for (const [key, question] of this.#questions) {
+      const value = memberOf(given, latin1(key));
+      if (value === undefined) continue;
+      const problem = inputResponseProblem(question.request.method, inputResponses[key]);
+      if (problem !== undefined) return malformed(`inputResponses["${key}"] ${problem}`);
+      answered.push([question, request.raw.subarray(value.at, value.end)]);
+    }
+    return answered;
+  }
+}
+
+const ID_AT = { at: 22, end: 23 }; // of encodeResult('0', ...)
+
+function malformed(detail: string): ProxyError {
+  return new ProxyError('invalid_params', `Invalid params: ${detail}`);
+}
+
+function tokenOf({ raw, layout }: RpcRequest): string | undefined {
+  const token = memberOf(layout.meta, 'progressToken');
+  return token && textOf(raw, token);
+}

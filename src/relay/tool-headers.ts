@@ -1,0 +1,61 @@
+// Which arguments of which tool a modern client repeats in headers: read from the child's own list of tools, the first
+// time that such a client calls one, and again when the list or the process has changed (R-103).
+
+import type { Deadline } from '../base/clock.ts';
+import type { World } from '../config/world.ts';
+import { paramHeaders, type ParamHeader } from '../protocol/modern.ts';
+import { isObject } from '../wire/jsonrpc.ts';
+import type { Outcome, Relay } from './relay.ts';
+
+export class ToolHeaders {
+  readonly #relay: Relay;
+  readonly #world: World;
+  #declared: Map<string, readonly ParamHeader[]> | undefined;
+  /** Who waits for the list that is being read. */
+  #waiting: (() => void)[] | undefined;
+
+  constructor(relay: Relay, world: World) {
+    this.#relay = relay;
+    this.#world = world;
+  }
+
+  /** The declarations of a tool; `undefined`: `load` first. A tool that is not listed declares nothing. */
+  of(tool: unknown): readonly ParamHeader[] | undefined {
+    return this.#declared && (this.#declared.get(String(tool)) ?? []);
+  }
+
+  /** Reads the list; `then` is called when it is there, or will not come. */
+  load(then: () => void): void {
+    if (this.#waiting !== undefined) return void this.#waiting.push(then);
+    this.#waiting = [then];
+    const { deadlines, limits } = this.#world;
+    const deadline = deadlines.add(limits.toolsWaitMs, () => this.#finish(new Map())); // a late list still counts for later calls
+    this.#page(new Map(), undefined, 1, deadline);
+  }
+
+  /** The list is not what it was. */
+  forget(): void {
+    this.#declared = undefined;
+  }
+
+  #page(found: Map<string, readonly ParamHeader[]>, cursor: string | undefined, page: number, deadline: Deadline): void {
+    this.#relay.ask('tools/list', cursor === undefined ? {} : { cursor }, (answer: Outcome) => {
+      const result = this.#relay.answerIn(answer)?.result;
+      const { tools, nextCursor } = isObject(result) ? result : {};
+      for (const tool of Array.isArray(tools) ? tools : []) {
+        const declared = isObject(tool) ? paramHeaders(tool) : [];
+        if (declared.length > 0) found.set(String(tool.name), declared);
+      }
+      if (typeof nextCursor === 'string' && page < this.#world.limits.maxToolPages) return this.#page(found, nextCursor, page + 1, deadline);
+      deadline.cancel();
+      this.#finish(found);
+    });
+  }
+
+  #finish(found: Map<string, readonly ParamHeader[]>): void {
+    this.#declared = found;
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const then of waiting) then();
+  }
+}

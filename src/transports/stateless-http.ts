@@ -1,0 +1,135 @@
+// Streamable HTTP of 2026-07-28: no handshake and no session. Every request says in `_meta` who sends it and in its
+// headers what it is, and closing its connection cancels it (B.14).
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Deadline } from '../base/clock.ts';
+import { ProxyError } from '../base/errors.ts';
+import type { World } from '../config/world.ts';
+import type { Accepts } from '../http/accept.ts';
+import { empty, fault, json } from '../http/reply.ts';
+import { checkHeaders, checkParamHeaders, isLegacyOnly, META, methodNotFound, readEnvelope } from '../protocol/modern.ts';
+import type { Caller, Exchange, ModernRequest } from '../relay/exchange.ts';
+import type { Fleet } from '../relay/fleet.ts';
+import { oneLine } from '../wire/envelope.ts';
+import { isObject, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
+import { encodeEvent, SseStream } from '../wire/sse.ts';
+import { acceptable, encoded } from './answer.ts';
+
+const LISTEN = 'subscriptions/listen';
+
+export class StatelessHttpTransport {
+  readonly #fleet: Fleet;
+  readonly #world: World;
+
+  constructor(fleet: Fleet, world: World) {
+    this.#fleet = fleet;
+    this.#world = world;
+  }
+
+  /** A POST of a modern client; the order of the checks is that of R-63. */
+  post(name: string, body: RpcRequest | RpcNotification, req: IncomingMessage, res: ServerResponse): void {
+    const server = this.#fleet.get(name);
+    if (body.kind === 'notification') {
+      server.notifyModern(body);
+      return empty(res, 202);
+    }
+    const accepts = acceptable(req);
+    const envelope = readEnvelope(body);
+    if (envelope instanceof ProxyError) throw envelope;
+    const mismatch = checkHeaders(body, req.headers);
+    if (mismatch !== undefined) throw mismatch;
+    if (isLegacyOnly(body.method)) throw methodNotFound(body.method);
+    if (body.method === LISTEN) checkListen(body, accepts);
+
+    const clientInfo = (paramsOf(body)['_meta'] as Record<string, unknown>)[META.clientInfo];
+    const declared = { capabilities: envelope.clientCapabilities, clientInfo };
+    const modern: ModernRequest = {
+      logLevel: envelope.logLevel,
+      checkParams: (declared) => checkParamHeaders(declared, body, req.headers),
+    };
+    const exchange = new StatelessExchange(body, { declared, modern, accepts, res, world: this.#world });
+    res.once('close', () => {
+      if (!exchange.settled) server.cancel(exchange, 'the client disconnected');
+    });
+    server.dispatch(exchange, body);
+  }
+}
+
+/** @throws ProxyError `not_acceptable`, `invalid_params` (R-111) */
+function checkListen(request: RpcRequest, accepts: Accepts): void {
+  if (!accepts.sse) throw new ProxyError('not_acceptable', 'Not Acceptable: this method answers text/event-stream');
+  const { notifications } = paramsOf(request);
+  const wrong = (detail: string) => new ProxyError('invalid_params', `Invalid params: ${detail}`, { status: 400 });
+  if (!isObject(notifications)) throw wrong('"notifications" must be an object');
+  const { resourceSubscriptions: uris = [] } = notifications;
+  if (!Array.isArray(uris) || uris.some((uri) => typeof uri !== 'string')) throw wrong('"resourceSubscriptions" must be a list of strings');
+}
+
+interface StatelessParts extends Pick<Caller, 'declared'> {
+  readonly modern: ModernRequest;
+  readonly accepts: Accepts;
+  readonly res: ServerResponse;
+  readonly world: World;
+}
+
+/** One request, and its own caller: no two requests are known to be one client's. */
+class StatelessExchange implements Exchange, Caller {
+  readonly era = 'modern';
+  readonly holder = this;
+  readonly caller = this;
+  readonly idText: string;
+  readonly declared: Caller['declared'];
+  readonly modern: ModernRequest;
+  readonly #accepts: Accepts;
+  readonly #res: ServerResponse;
+  readonly #world: World;
+  readonly #isListen: boolean;
+  readonly #upgrade: Deadline | undefined;
+  #stream: SseStream | undefined;
+  settled = false;
+
+  constructor({ idText, method }: RpcRequest, { declared, modern, accepts, res, world }: StatelessParts) {
+    this.idText = idText;
+    this.declared = declared;
+    this.modern = modern;
+    this.#accepts = accepts;
+    this.#res = res;
+    this.#world = world;
+    this.#isListen = method === LISTEN;
+    // An answer that takes its time is no error any more, so a stream can begin (R-80); discovery has only its answer (R-82).
+    const upgrades = accepts.sse && method !== LISTEN && method !== 'server/discover';
+    if (upgrades) this.#upgrade = world.deadlines.add(world.limits.sseAfterMs, () => void this.#streaming());
+  }
+
+  get streams(): boolean {
+    return this.#accepts.sse;
+  }
+
+  notify(message: Buffer): void {
+    if (!this.settled && this.streams) this.#streaming().write(encodeEvent('message', oneLine(message)));
+  }
+
+  settle(answer: Buffer | ProxyError, status = 200): void {
+    if (this.settled) return;
+    this.settled = true;
+    this.#upgrade?.cancel();
+    const isFault = answer instanceof ProxyError;
+    if (this.#stream === undefined && isFault && (this.#accepts.json || answer.status !== 200)) return fault(this.#res, answer, this.idText);
+    if (this.#stream === undefined && !isFault && (this.#accepts.json || status !== 200) && !this.#isListen) return json(this.#res, status, answer);
+    const stream = this.#streaming();
+    // A listen that ends without its result tells the client that it may come back (graceful closure).
+    if (!(isFault && this.#isListen)) stream.write(encodeEvent('message', oneLine(encoded(answer, this.idText))));
+    stream.end();
+  }
+
+  /** Cannot be asked: a call that can is wrapped by the relay (`parked.ts`). */
+  canAsk(): boolean {
+    return false;
+  }
+  ask(): void {}
+  withdraw(): void {}
+
+  #streaming(): SseStream {
+    return (this.#stream ??= new SseStream(this.#res, this.#world));
+  }
+}
