@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { LIMITS } from '../../src/config/limits.ts';
 import { createProxy } from '../../src/proxy.ts';
-import { fakeClock, turns } from '../support/clock.ts';
+import { fakeClock } from '../support/clock.ts';
 import { tempDir, until } from '../support/files.ts';
 import { post, raw } from '../support/http.ts';
 import { errorOf, node, startProxy, type TestProxy } from '../support/proxy.ts';
@@ -13,6 +14,12 @@ import { errorOf, node, startProxy, type TestProxy } from '../support/proxy.ts';
 const good = node('server.mjs');
 const remote = (n: number) => ({ url: `http://elsewhere/${n}` }); // needs no process
 const pidOf = async (proxy: TestProxy, server: string): Promise<number> => (await proxy.tool(server, 'pid')).pid;
+
+/** Replaces the file as careful editors do: whoever is just reading it never has half of it. */
+function replace({ path }: TestProxy, text: string): void {
+  writeFileSync(`${path}.next`, text);
+  renameSync(`${path}.next`, path);
+}
 
 const read = (proxy: TestProxy): any => JSON.parse(readFileSync(proxy.path, 'utf8'));
 
@@ -48,7 +55,10 @@ test('a link stays a link, and the file behind it is written', async (t) => {
 
 test('what changes nothing writes nothing', async (t) => {
   const proxy = await startProxy(t, { x: remote(1) }, { file: 'written' });
-  const version = (): bigint[] => Object.values(statSync(proxy.path, { bigint: true })).filter((value) => typeof value === 'bigint');
+  const version = (): bigint[] => {
+    const { ino, size, mode, mtimeNs, ctimeNs } = statSync(proxy.path, { bigint: true }); // not atime: to read it is no change
+    return [ino, size, mode, mtimeNs, ctimeNs];
+  };
   const before = version();
   assert.deepEqual((await proxy.configure({ x: remote(1) })).json().kept, ['x']);
   assert.deepEqual(version(), before);
@@ -121,9 +131,9 @@ test('a change of the file is taken over as one over the API is, however the fil
 test('a file that breaks, or goes away, leaves everything as it runs, and says so in the log once for each problem', async (t) => {
   const proxy = await startProxy(t, { x: good }, { file: 'written' });
   const pid = await pidOf(proxy, 'x');
-  writeFileSync(proxy.path, '{"mcpServers": ');
+  replace(proxy, '{"mcpServers": ');
   await until(() => proxy.logged('config_invalid', 'error').length > 0, 'the log of a file that does not parse');
-  writeFileSync(proxy.path, '{"mcpServers":{"x":{"command":7},"a/b":{"command":"node"}}}');
+  replace(proxy, '{"mcpServers":{"x":{"command":7},"a/b":{"command":"node"}}}');
   await until(() => proxy.logged('config_invalid', 'error').length > 2, 'the log of a file that is not valid');
   rmSync(proxy.path);
   await until(() => proxy.logged('config_missing', 'warn').length > 0, 'the log of a file that is gone');
@@ -140,19 +150,31 @@ test('a file that breaks, or goes away, leaves everything as it runs, and says s
 
 test('the same bytes again are no news', async (t) => {
   const clock = fakeClock();
-  const proxy = await startProxy(t, {}, { clock, file: 'written' });
-  await until(() => clock.pending > 0, 'the watch');
+  let events = 0; // each arms the debounce timer, and nothing else in this test waits as long
+  const { after } = clock;
+  const counting = Object.assign(clock, {
+    after(ms: number, then: () => void) {
+      if (ms === LIMITS.configDebounceMs) events += 1;
+      return after(ms, then);
+    },
+  });
+  const proxy = await startProxy(t, {}, { clock: counting, file: 'written' });
+  await until(() => events > 0, 'the first look of the watch');
+  /** Writes the file, and returns when that was noticed and looked at. */
   const write = async (text: string): Promise<void> => {
+    const before = events;
     writeFileSync(proxy.path, text);
-    await turns();
-    await clock.run(100);
+    await until(() => events > before, 'the event');
+    clock.advance(LIMITS.configDebounceMs);
+    assert.equal((await proxy.configure({ '': remote(1) })).status, 400); // judged in the same queue, so behind the look
   };
   const said = (): number => proxy.logged('config_invalid').length;
   await write('{');
-  await until(() => said() === 1, 'the news');
+  assert.equal(said(), 1);
   await write('{');
+  assert.equal(said(), 1);
   await write(JSON.stringify({ mcpServers: { x: remote(1) } }));
-  await until(async () => 'x' in (await proxy.status()), 'the next news'); // looks are taken one after the other
+  assert.deepEqual(Object.keys(await proxy.status()), ['x']);
   assert.equal(said(), 1);
 });
 
