@@ -117,7 +117,7 @@ test('the table of fields is what the schema knows, with its defaults and what a
     return parsed.config.servers;
   };
   const plain = parse({ command: 'node' });
-  const other: Record<string, unknown> = { command: 'deno', args: ['-'], env: { A: '1' }, disabled: true, autoRestart: false, maxRestarts: 7, isolation: 'session', clientCapabilities: {} };
+  const other: Record<string, unknown> = { command: 'deno', args: ['-'], env: { A: '1' }, disabled: true, autoRestart: false, maxRestarts: 7, isolation: 'session', clientCapabilities: {}, protocol: 'legacy' };
   assert.deepEqual(names(rows).sort(), Object.keys(plain.get('fs')!).sort());
   for (const [cell, , defaults, change] of rows) {
     const field = word(cell!);

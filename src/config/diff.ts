@@ -29,7 +29,7 @@ export function diffConfig(before: Config['servers'], after: Config['servers']):
 }
 
 /** The fields that need a new process, in a form that compares. */
-function processOf({ command, args, env, isolation, clientCapabilities }: ServerConfig): string {
+function processOf({ command, args, env, isolation, clientCapabilities, protocol }: ServerConfig): string {
   const variables = Object.entries(env).sort(([a], [b]) => (a < b ? -1 : 1));
-  return JSON.stringify([command, args, variables, isolation, clientCapabilities]);
+  return JSON.stringify([command, args, variables, isolation, clientCapabilities, protocol]);
 }

@@ -16,6 +16,8 @@ export interface ServerConfig {
   readonly isolation: 'shared' | 'session';
   /** What the proxy declares to a shared process, instead of its default. */
   readonly clientCapabilities: Readonly<Record<string, unknown>> | undefined;
+  /** Which era the server speaks; `auto`: it is asked. */
+  readonly protocol: 'auto' | 'legacy' | 'modern';
 }
 
 /** The whole configuration; the order of the map is the order of the file. */
@@ -35,6 +37,7 @@ export interface ServerConfigInput {
   maxRestarts?: number;
   isolation?: 'shared' | 'session';
   clientCapabilities?: Readonly<Record<string, unknown>>;
+  protocol?: 'auto' | 'legacy' | 'modern';
   [key: string]: unknown;
 }
 
@@ -45,7 +48,7 @@ export interface ConfigInput {
 
 export type Parsed = { readonly config: Config } | { readonly problems: readonly string[] };
 
-const KNOWN = new Set(['command', 'args', 'env', 'disabled', 'autoRestart', 'maxRestarts', 'isolation', 'clientCapabilities', 'url']);
+const KNOWN = new Set(['command', 'args', 'env', 'disabled', 'autoRestart', 'maxRestarts', 'isolation', 'clientCapabilities', 'protocol', 'url']);
 const RESERVED = new Set(['api', 'health', '.well-known']);
 const MAX_NAME_BYTES = 128;
 
@@ -97,6 +100,15 @@ function parseServer(entry: Record<string, unknown>, path: string, problems: str
     if (typeof value !== 'boolean') expected(`.${key}`, 'a boolean', value);
     return value === true;
   };
+  const oneOf = <T extends string>(key: string, ...choices: readonly [T, ...T[]]): T => {
+    const value = own(entry, key, choices[0]);
+    const choice = choices.find((known) => known === value);
+    if (choice !== undefined) return choice;
+    const what = choices.map((known) => `"${known}"`).join(' or ');
+    if (typeof value === 'string') problems.push(`${path}.${key}: expected ${what}, got another string`);
+    else expected(`.${key}`, what, value);
+    return choices[0];
+  };
 
   for (const key of Object.keys(entry)) if (!KNOWN.has(key)) ignored.push(`${path}${memberPath(key)}`);
 
@@ -130,11 +142,6 @@ function parseServer(entry: Record<string, unknown>, path: string, problems: str
     problems.push(`${path}.maxRestarts: expected an integer >= 0, got ${Number.isInteger(maxRestarts) ? 'one out of range' : 'a fraction'}`);
   }
 
-  const isolation = own(entry, 'isolation', 'shared');
-  if (isolation !== 'shared' && isolation !== 'session') {
-    if (typeof isolation === 'string') problems.push(`${path}.isolation: expected "shared" or "session", got another string`);
-    else expected('.isolation', '"shared" or "session"', isolation);
-  }
   const clientCapabilities = own(entry, 'clientCapabilities');
   if (clientCapabilities !== undefined && !isObject(clientCapabilities)) expected('.clientCapabilities', 'an object', clientCapabilities);
 
@@ -145,8 +152,9 @@ function parseServer(entry: Record<string, unknown>, path: string, problems: str
     disabled: flag('disabled', false),
     autoRestart: flag('autoRestart', true),
     maxRestarts: maxRestarts as number,
-    isolation: isolation as ServerConfig['isolation'],
+    isolation: oneOf('isolation', 'shared', 'session'),
     clientCapabilities: clientCapabilities as ServerConfig['clientCapabilities'],
+    protocol: oneOf('protocol', 'auto', 'legacy', 'modern'),
   };
 }
 

@@ -55,6 +55,7 @@ export function launchOf(name: string, args: readonly string[] = [], over: Parti
     maxRestarts: 3,
     isolation: 'shared',
     clientCapabilities: undefined,
+    protocol: 'auto',
     ...over,
   };
   const params = initializeParams({ name: 'proxy', version: '1.0.0' });

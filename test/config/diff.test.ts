@@ -14,7 +14,7 @@ const base: ServerConfigInput = { command: 'node', args: ['a', 'b'], env: { A: '
 const STATES: Readonly<Record<string, { readonly entry: ServerConfigInput | undefined; readonly runs: boolean; readonly process: string }>> = {
   absent: { entry: undefined, runs: false, process: '' },
   on: { entry: base, runs: true, process: 'base' },
-  'on, explicit defaults': { entry: { ...base, disabled: false, autoRestart: true, maxRestarts: 3, isolation: 'shared' }, runs: true, process: 'base' },
+  'on, explicit defaults': { entry: { ...base, disabled: false, autoRestart: true, maxRestarts: 3, isolation: 'shared', protocol: 'auto' }, runs: true, process: 'base' },
   'on, env in another order': { entry: { ...base, env: { B: '2', A: '1' } }, runs: true, process: 'base' },
   'on, env as a number': { entry: { ...base, env: { A: 1, B: '2' } }, runs: true, process: 'base' },
   'on, autoRestart': { entry: { ...base, autoRestart: false }, runs: true, process: 'base' },
@@ -31,6 +31,8 @@ const STATES: Readonly<Record<string, { readonly entry: ServerConfigInput | unde
   'on, an empty value of env': { entry: { ...base, env: { A: '1', B: '' } }, runs: true, process: 'env empty' },
   'on, env with the name of something every object has': { entry: JSON.parse('{"command":"node","args":["a","b"],"env":{"A":"1","B":"2","__proto__":"x"}}'), runs: true, process: 'env proto' },
   'on, isolation': { entry: { ...base, isolation: 'session' }, runs: true, process: 'isolation' },
+  'on, protocol': { entry: { ...base, protocol: 'legacy' }, runs: true, process: 'protocol' },
+  'on, another protocol': { entry: { ...base, protocol: 'modern' }, runs: true, process: 'another protocol' },
   'on, no client capabilities': { entry: { ...base, clientCapabilities: {} }, runs: true, process: 'no capabilities' },
   'on, client capabilities': { entry: { ...base, clientCapabilities: { sampling: {} } }, runs: true, process: 'capabilities' },
   'on, client capabilities, and deeper': { entry: { ...base, clientCapabilities: { sampling: { tools: {} } } }, runs: true, process: 'deeper capabilities' },

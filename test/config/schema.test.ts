@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseConfig, type Config, type ServerConfig } from '../../src/config/schema.ts';
 
-const DEFAULTS: Omit<ServerConfig, 'command' | 'env'> = { args: [], disabled: false, autoRestart: true, maxRestarts: 3, isolation: 'shared', clientCapabilities: undefined };
+const DEFAULTS: Omit<ServerConfig, 'command' | 'env'> = { args: [], disabled: false, autoRestart: true, maxRestarts: 3, isolation: 'shared', clientCapabilities: undefined, protocol: 'auto' };
 
 function valid(json: unknown, maxServers = 1_000): Config {
   const parsed = parseConfig(json, maxServers);
@@ -29,12 +29,15 @@ test('an entry that says nothing but its command gets every default', () => {
 
 test('every field is taken as it stands', () => {
   const all = { command: './a b', args: ['', '-x', 'ż', '$HOME'], env: { A: '', b_1: 'x y' }, disabled: true, autoRestart: false, maxRestarts: 0 };
-  for (const isolation of ['shared', 'session']) {
-    for (const clientCapabilities of [{}, { sampling: {}, elicitation: { url: {} }, 'vendor/x': [1, null] }]) {
-      const full = { ...all, isolation, clientCapabilities };
-      assert.deepEqual(entry(full), full);
-      assert.deepEqual(valid({ mcpServers: { full } }).ignored, []);
-    }
+  const more = [
+    { isolation: 'shared', clientCapabilities: {}, protocol: 'auto' },
+    { isolation: 'session', clientCapabilities: { sampling: {}, elicitation: { url: {} }, 'vendor/x': [1, null] }, protocol: 'legacy' },
+    { isolation: 'shared', clientCapabilities: { roots: {} }, protocol: 'modern' },
+  ];
+  for (const rest of more) {
+    const full = { ...all, ...rest };
+    assert.deepEqual(entry(full), full);
+    assert.deepEqual(valid({ mcpServers: { full } }).ignored, []);
   }
 });
 
@@ -44,7 +47,7 @@ test('numbers and booleans of env become strings', () => {
 });
 
 test('a field that is absent, or undefined where the configuration was written in TypeScript, takes its default', () => {
-  const fs = { command: 'x', args: undefined, env: undefined, disabled: undefined, autoRestart: undefined, maxRestarts: undefined, isolation: undefined, clientCapabilities: undefined, url: undefined };
+  const fs = { command: 'x', args: undefined, env: undefined, disabled: undefined, autoRestart: undefined, maxRestarts: undefined, isolation: undefined, clientCapabilities: undefined, protocol: undefined, url: undefined };
   assert.deepEqual(entry(fs), { ...DEFAULTS, command: 'x', env: {} });
 });
 
@@ -143,6 +146,9 @@ const wrong: readonly (readonly [object, string])[] = [
   // isolation
   ...others('a string').map(([isolation, name]) => [{ command: 'x', isolation }, `fs.isolation: expected "shared" or "session", got ${name}`] as const),
   ...['', 'Session', 'session ', 'none', 'constructor'].map((isolation) => [{ command: 'x', isolation }, 'fs.isolation: expected "shared" or "session", got another string'] as const),
+  // protocol
+  ...others('a string').map(([protocol, name]) => [{ command: 'x', protocol }, `fs.protocol: expected "auto" or "legacy" or "modern", got ${name}`] as const),
+  ...['', 'Auto', 'modern ', '2026-07-28', 'toString'].map((protocol) => [{ command: 'x', protocol }, 'fs.protocol: expected "auto" or "legacy" or "modern", got another string'] as const),
   // clientCapabilities
   ...others('an object').map(([clientCapabilities, name]) => [{ command: 'x', clientCapabilities }, `fs.clientCapabilities: expected an object, got ${name}`] as const),
 ];
@@ -196,7 +202,7 @@ test('no problem shows a value, wherever a secret was put by mistake', () => {
     { mcpServers: { fs: secret } },
     { mcpServers: { fs: [secret] } },
     ...[secret, [secret], { x: secret }, [[secret]], `${secret}\0`].flatMap((value) =>
-      ['command', 'args', 'env', 'disabled', 'autoRestart', 'maxRestarts', 'isolation', 'clientCapabilities', 'url'].map((key) => ({ mcpServers: { fs: { command: 'x', [key]: value }, bad: 0 } })),
+      ['command', 'args', 'env', 'disabled', 'autoRestart', 'maxRestarts', 'isolation', 'clientCapabilities', 'protocol', 'url'].map((key) => ({ mcpServers: { fs: { command: 'x', [key]: value }, bad: 0 } })),
     ),
     { mcpServers: { fs: { command: 'x', args: [`${secret}\0`, { secret }] } } },
     { mcpServers: { fs: { command: 'x', env: { A: `${secret}\0`, B: [secret], C: { secret }, '': secret, 'D=': secret } } } },

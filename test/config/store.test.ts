@@ -174,7 +174,7 @@ test('replace merges nothing: an absent server is removed, an absent field takes
   await it.store.open();
   await it.store.replace({ mcpServers: { a: { command: 'x' } } });
   assert.deepEqual(JSON.parse(it.read()), { mcpServers: { a: { command: 'x' } } });
-  assert.deepEqual({ ...it.applied.at(-1)?.servers.get('a'), env: null }, { command: 'x', args: [], env: null, disabled: false, autoRestart: true, maxRestarts: 3, isolation: 'shared', clientCapabilities: undefined });
+  assert.deepEqual({ ...it.applied.at(-1)?.servers.get('a'), env: null }, { command: 'x', args: [], env: null, disabled: false, autoRestart: true, maxRestarts: 3, isolation: 'shared', clientCapabilities: undefined, protocol: 'auto' });
 });
 
 test('replace makes the file where there is none, for its owner alone', async (t) => {
