@@ -37,6 +37,9 @@ export class Guard {
 
   /** Checks Host and Origin, and gives an allowed Origin its CORS headers on whatever answer follows. */
   admit(req: IncomingMessage, res: ServerResponse): ProxyError | undefined {
+    if (hostLines(req.rawHeaders) > 1) {
+      return new ProxyError('invalid_request', 'Invalid Request: more than one Host header');
+    }
     if (!this.#hostAllowed(req.headers.host)) {
       return new ProxyError('forbidden', 'Forbidden host: add its name to ALLOWED_HOSTS if this proxy is meant to be reached by it');
     }
@@ -123,6 +126,13 @@ export function isLoopbackHost(host: string): boolean {
 
 function isLoopbackAddress(address: string | undefined): boolean {
   return address !== undefined && (address === '::1' || /^(::ffff:)?127(\.\d{1,3}){3}$/i.test(address));
+}
+
+/** How many lines name the host: of several Node shows the first, and whoever forwarded them may have gone by another. */
+function hostLines(rawHeaders: readonly string[]): number {
+  let lines = 0;
+  for (let k = 0; k < rawHeaders.length; k += 2) if (rawHeaders[k]?.toLowerCase() === 'host') lines += 1;
+  return lines;
 }
 
 /** The name in a Host header, without its port; an IPv6 literal keeps its brackets. Empty where it is none. */

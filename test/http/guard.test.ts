@@ -107,6 +107,20 @@ test('a request without Host, or with an empty one, is refused', async (t) => {
   }
 });
 
+test('a request with more than one Host is refused, whichever of them is allowed (RFC 9112, section 3.2)', async (t) => {
+  const port = portOf(await guarded(t, { allowedHosts: ['*'] }));
+  for (const hosts of [
+    'Host: localhost\r\nHost: localhost\r\n',
+    'Host: localhost\r\nX: y\r\nhOST: evil.example\r\n',
+    'Host: evil.example\r\nHost: localhost\r\n',
+    'Host: localhost\r\nHost:\r\n',
+  ]) {
+    const answer = String(await raw(port, `GET / HTTP/1.1\r\n${hosts}Connection: close\r\n\r\n`));
+    assert.match(answer, /^HTTP\/1\.1 400 .*\r\n\r\n\{"jsonrpc":"2\.0","id":null,"error":\{"code":-32600,.*"reason":"invalid_request"/s, hosts);
+    assert.equal(answer.includes('evil'), false);
+  }
+});
+
 test('the verdict on a Host does not depend on how many others came before it', async (t) => {
   const url = await guarded(t, {});
   for (let port = 1; port <= 100; port++) {
