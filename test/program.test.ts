@@ -175,13 +175,15 @@ for (const [what, text, problems] of WRONG_CONFIGS) {
   });
 }
 
-test('a configuration file that cannot be read is one line and exit code 1', async (t) => {
-  const dir = tempDir(t);
-  mkdirSync(join(dir, 'mcp-config.json'));
-  const program = start(t, { cwd: dir });
-  assert.deepEqual(await program.ended(), [1, null]);
-  assert.match(program.lines().map(withoutTime).join('\n'), /^error -  the configuration file is not a regular file$/);
-});
+for (const make of ['mkdir', 'mkfifo']) {
+  test(`a configuration file that ${make} made cannot be read: one line and exit code 1`, posix, async (t) => {
+    const dir = tempDir(t);
+    execFileSync(make, [join(dir, 'mcp-config.json')]);
+    const program = start(t, { cwd: dir });
+    assert.deepEqual(await program.ended(), [1, null]);
+    assert.match(program.lines().map(withoutTime).join('\n'), /^error -  the configuration file is not a regular file$/);
+  });
+}
 
 const MAX_MS = 2_147_483_647;
 const MAX_BYTES = 1_073_741_824;

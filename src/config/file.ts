@@ -1,7 +1,7 @@
 // The configuration file as bytes: read whole and bounded, written so that nobody ever sees half of it.
 
 import { isUtf8 } from 'node:buffer';
-import { open, readlink, realpath, rename, rm, stat } from 'node:fs/promises';
+import { constants, open, readlink, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 
 export type FileState =
@@ -12,7 +12,7 @@ export type FileState =
 /** Reads the file, at most `maxBytes` of it. Never throws. */
 export async function readConfigFile(path: string, maxBytes: number): Promise<FileState> {
   try {
-    const file = await open(path, 'r');
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK); // a FIFO would be waited for, for ever
     try {
       const about = await file.stat();
       if (!about.isFile()) return { is: 'unreadable', why: 'not a regular file' };

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { chmodSync, linkSync, lstatSync, mkdirSync, readFileSync, readdirSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
@@ -40,7 +41,8 @@ test('a link is followed to its file', async (t) => {
 test('what is no regular file cannot be read, and says why', posix, async (t) => {
   const dir = tempDir(t);
   symlinkSync('loop', join(dir, 'loop'));
-  assert.deepEqual(await readConfigFile(dir, 100), { is: 'unreadable', why: 'not a regular file' });
+  execFileSync('mkfifo', [join(dir, 'fifo')]); // nobody will ever write into it
+  for (const name of ['.', 'fifo']) assert.deepEqual(await readConfigFile(join(dir, name), 100), { is: 'unreadable', why: 'not a regular file' }, name);
   assert.deepEqual(await readConfigFile('/dev/null', 100), { is: 'unreadable', why: 'not a regular file' });
   assert.deepEqual(await readConfigFile(join(dir, 'loop'), 100), { is: 'unreadable', why: 'ELOOP' });
   assert.deepEqual(await readConfigFile(join(dir, 'x'.repeat(300)), 100), { is: 'unreadable', why: 'ENAMETOOLONG' });
