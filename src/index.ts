@@ -9,7 +9,7 @@ import { readSettings, SettingError, type Settings } from './config/env.ts';
 import { LIMITS } from './config/limits.ts';
 import { isLoopbackHost } from './http/guard.ts';
 import { listen, type HttpServer } from './http/server.ts';
-import { createProxy, IMPLEMENTATION, type McpProxy } from './proxy.ts';
+import { createProxy, IMPLEMENTATION } from './proxy.ts';
 
 const LAST_BYTES_MS = 400; // for answers that are on their way when everything else has ended
 const SECOND_SIGNAL_MS = 1_000; // npm and a terminal both deliver one Ctrl-C, so a second one counts only after this
@@ -17,6 +17,7 @@ const SECOND_SIGNAL_MS = 1_000; // npm and a terminal both deliver one Ctrl-C, s
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {}); // nobody reads them any more
 
 const settings = settingsOrExit();
+const { host, port, authToken, publicUrl } = settings;
 const sink: LogSink = {
   level: settings.logLevel,
   write: (entry) => void process.stderr.write(`${formatEntry(entry, settings.logFormat)}\n`),
@@ -29,24 +30,25 @@ const proxy = createProxy({
   limits: settings.limits,
   log: sink,
   sseEndpoint: settings.sseEndpoint,
-  auth: { ...settings, token: settings.authToken },
+  auth: { ...settings, token: authToken },
 });
-for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
-  process.on(event, (thrown: unknown) => {
-    const what = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
-    log.error('-', 'crash', `a bug ended the proxy: ${what}`);
-    proxy.kill();
-    process.exit(1);
-  });
-}
+let server: HttpServer | undefined;
+let signalledAt: number | undefined;
+
+// An unhandled rejection is an uncaught exception to Node, too.
+process.on('uncaughtException', (thrown: unknown) => {
+  log.error('-', 'crash', `a bug ended the proxy: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}`);
+  proxy.kill();
+  process.exit(1);
+});
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, onSignal);
 
 await proxy.open().catch((error: unknown) => {
   const problems = error instanceof ProxyError ? (error.data['problems'] as string[]) : [String(error)];
   for (const problem of problems) log.error('-', 'config_invalid', problem);
   process.exit(1);
 });
-const server = await openPort(proxy, settings);
-endOnSignal(proxy, server);
+server = await openPort();
 proxy.start();
 announce(server.port);
 
@@ -70,14 +72,29 @@ function dotenv(): string {
   }
 }
 
-async function openPort(proxy: McpProxy, { host, port, limits }: Settings): Promise<HttpServer> {
+function onSignal(signal: string): void {
+  if (signalledAt === undefined) {
+    signalledAt = systemClock.now();
+    log.info('-', 'shutdown', `${signal}: shutting down`);
+    server?.stopAccepting();
+    void proxy
+      .close()
+      .then(() => server?.close(LAST_BYTES_MS))
+      .then(() => process.exit(0));
+  } else if (systemClock.now() - signalledAt >= SECOND_SIGNAL_MS) {
+    proxy.kill();
+    process.exit(1);
+  }
+}
+
+async function openPort(): Promise<HttpServer> {
   try {
     return await listen({
       host,
       port,
-      limits: { ...LIMITS, ...limits },
+      limits: { ...LIMITS, ...settings.limits },
       handle: proxy.listener,
-      onDrop: () => log.warn('-', 'connection_refused', `a connection was refused: there are ${LIMITS.maxConnections} already`),
+      onDrop: () => log.warn('-', 'connection_refused', 'a connection was refused: too many are open'),
     });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
@@ -87,30 +104,10 @@ async function openPort(proxy: McpProxy, { host, port, limits }: Settings): Prom
   }
 }
 
-function endOnSignal(proxy: McpProxy, server: HttpServer): void {
-  let first: number | undefined;
-  const onSignal = (signal: string): void => {
-    if (first === undefined) {
-      first = systemClock.now();
-      log.info('-', 'shutdown', `${signal}: shutting down`);
-      server.stopAccepting();
-      void proxy
-        .close()
-        .then(() => server.close(LAST_BYTES_MS))
-        .then(() => process.exit(0));
-    } else if (systemClock.now() - first >= SECOND_SIGNAL_MS) {
-      proxy.kill();
-      process.exit(1);
-    }
-  };
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, onSignal);
-}
-
 /** Says where everything is, on stdout. */
-function announce(port: number): void {
-  const { host, authToken, publicUrl } = settings;
-  const name = host.includes(':') ? `[${host}]` : host;
-  const origin = publicUrl?.origin ?? `http://${name}:${port}`;
+function announce(bound: number): void {
+  const address = `${host.includes(':') ? `[${host}]` : host}:${bound}`;
+  const origin = publicUrl?.origin ?? `http://${address}`;
   const lines = [`MCP proxy ${IMPLEMENTATION.version} on ${origin}`];
   for (const server of proxy.servers()) {
     const base = `${origin}/${encodeURIComponent(server)}`;
@@ -118,6 +115,6 @@ function announce(port: number): void {
   }
   process.stdout.write(`${lines.join('\n')}\n`);
   if (authToken === undefined && !isLoopbackHost(host)) {
-    log.warn('-', 'open', `anyone who reaches ${name}:${port} can use these servers: set AUTH_TOKEN, or HOST=127.0.0.1`);
+    log.warn('-', 'open', `anyone who reaches ${address} can use these servers: set AUTH_TOKEN, or HOST=127.0.0.1`);
   }
 }

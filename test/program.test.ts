@@ -85,6 +85,22 @@ test('a signal ends it while a server hangs in its handshake', posix, async (t) 
   assertNothingLeft(program);
 });
 
+const STARTING: [what: string, hold: string][] = [
+  ['reads its configuration', 'import fs from "node:fs/promises"; import { syncBuiltinESMExports } from "node:module"; fs.open = held; syncBuiltinESMExports();'],
+  ['opens its port', 'import { Server } from "node:net"; Server.prototype.listen = held;'],
+];
+for (const [what, hold] of STARTING) {
+  test(`a signal that comes while it ${what} ends it with exit code 0, and nothing was started`, posix, async (t) => {
+    const dir = tempDir(t);
+    const held = join(dir, 'held.mjs');
+    writeFileSync(held, `${hold} function held() { setInterval(() => {}, 1_000); process.kill(process.pid, "SIGTERM"); return new Promise(() => {}); }`);
+    const program = start(t, { cwd: dir, config: config({ fs: server('server.mjs') }), argv: [process.execPath, '--import', held, entry] });
+    assert.deepEqual(await program.ended(), [0, null], program.stderr);
+    assert.match(program.stderr, /SIGTERM: shutting down/);
+    assert.deepEqual([program.stdout, program.children()], ['', []]);
+  });
+}
+
 test('a call in flight is answered before it ends, and nobody new is let in', posix, async (t) => {
   const program = start(t, { config: config({ fs: server('server.mjs') }) });
   const origin = await program.origin();
