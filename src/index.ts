@@ -108,7 +108,7 @@ async function openPort(): Promise<HttpServer> {
 function announce(bound: number): void {
   const address = `${host.includes(':') ? `[${host}]` : host}:${bound}`;
   const origin = publicUrl?.origin ?? `http://${address}`;
-  const lines = [`MCP proxy ${IMPLEMENTATION.version} on ${origin}`];
+  const lines = [`MCP proxy ${IMPLEMENTATION.version} on ${origin}${publicUrl === undefined ? '' : ` (port ${bound})`}`];
   for (const server of proxy.servers()) {
     const base = `${origin}/${encodeURIComponent(server)}`;
     lines.push(`  ${server}  ${base}/mcp  ${base}/sse`);

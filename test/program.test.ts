@@ -40,9 +40,11 @@ test('stdout names the origin and the two URLs of every enabled server, and noth
   assert.equal((await call(origin, 'two%20words', 'tools/list')).status, 200);
 });
 
-test('the URLs that it prints have the origin of PUBLIC_URL', async (t) => {
+test('the URLs that it prints have the origin of PUBLIC_URL, and the port that was bound stands beside it', async (t) => {
   const program = start(t, { config: config({ fs: server('server.mjs') }), env: { PUBLIC_URL: 'https://mcp.example.com/ignored' } });
   assert.equal(await program.origin(), 'https://mcp.example.com');
+  const port = /^MCP proxy \S+ on https:\/\/mcp\.example\.com \(port (\d+)\)\n/.exec(program.stdout)?.[1];
+  assert.equal((await request(`http://127.0.0.1:${port}/health`)).status, 200);
   assert.match(program.stdout, /^ {2}fs {2}https:\/\/mcp\.example\.com\/fs\/mcp {2}https:\/\/mcp\.example\.com\/fs\/sse$/m);
 });
 

@@ -84,7 +84,7 @@ export function start(t: TestContext, options: StartOptions = {}): Program {
     origin: () =>
       until(
         () => {
-          const origin = /^MCP proxy \S+ on (\S+)$/m.exec(stdout)?.[1];
+          const origin = /^MCP proxy \S+ on (\S+)( \(port \d+\))?$/m.exec(stdout)?.[1];
           if (origin === undefined && end) throw new Error('it has ended');
           return origin;
         },
