@@ -25,7 +25,7 @@ import type { Diff } from './config/diff.ts';
 import { LIMITS, type Limits } from './config/limits.ts';
 import type { ConfigInput } from './config/schema.ts';
 import { ConfigStore } from './config/store.ts';
-import { Guard } from './http/guard.ts';
+import { Guard, type GuardOptions } from './http/guard.ts';
 import { fault } from './http/reply.ts';
 import { match, route, type Match } from './http/router.ts';
 import { Fleet } from './relay/fleet.ts';
@@ -55,17 +55,8 @@ export interface ProxyOptions {
   readonly limits?: Partial<Limits>;
   /** Where log entries go; nowhere without it. */
   readonly log?: LogSink;
-  readonly auth?: {
-    /** Bearer token that every request but OPTIONS and GET /health needs; 16 characters or more. */
-    readonly token?: string | undefined;
-    /** Origins beside loopback whose pages may use the proxy. */
-    readonly allowedOrigins?: readonly string[];
-    /** Host names by which it may be reached; `*` is any. */
-    readonly allowedHosts?: readonly string[];
-    readonly publicUrl?: URL | undefined;
-    /** The address that the server is bound to. Only with a loopback one is the configuration open without a token. */
-    readonly host?: string;
-  };
+  /** Who may come in. */
+  readonly auth?: GuardOptions;
   /** What GET /:server/sse announces as its endpoint: what `Accept` asks for (`auto`), a JSON object, or a URI. */
   readonly sseEndpoint?: 'auto' | 'json' | 'uri';
   /** Path in front of every route: `/mcp` or nothing. */
@@ -113,13 +104,7 @@ export function createProxy(options: ProxyOptions): McpProxy {
   });
   const status = new StatusFeed(fleet, world);
   const store = new ConfigStore({ path: configPath, clock, log, limits, apply: (config) => fleet.apply(config) });
-  const guard = new Guard({
-    host: auth.host,
-    token: auth.token,
-    allowedOrigins: auth.allowedOrigins ?? [],
-    allowedHosts: auth.allowedHosts ?? [],
-    publicUrl: auth.publicUrl,
-  });
+  const guard = new Guard(auth);
   const admin = new Admin({ guard, fleet, store, status, world });
   const door = new Door(fleet, world, { origin: auth.publicUrl?.origin, basePath, sseEndpoint: options.sseEndpoint ?? 'auto' });
 
@@ -141,12 +126,10 @@ export function createProxy(options: ProxyOptions): McpProxy {
   /** Who may come in, and where to: the order of R-63. */
   async function serve(req: IncomingMessage, res: ServerResponse, path: string, found: Match): Promise<void> {
     try {
-      const stranger = guard.admit(req, res);
-      if (stranger !== undefined) throw stranger;
+      guard.admit(req, res);
       if (req.method === 'OPTIONS') return guard.options(req, res, found.is === 'method' ? found.allow : []);
       const open = found.is === 'found' && found.route.segments[0] === 'health';
-      const unknown = open ? undefined : guard.authenticate(req, res);
-      if (unknown !== undefined) throw unknown;
+      if (!open) guard.authenticate(req, res);
       if (found.is === 'none') throw notFound(path);
       if (found.is === 'method') {
         res.setHeader('allow', found.allow.join(', '));

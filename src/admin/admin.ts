@@ -43,7 +43,7 @@ export class Admin {
 
   /** `POST /api/config`: replaces the whole set of servers. */
   async configure(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    this.#checkMayConfigure(req);
+    this.#options.guard.authorize(req);
     if (req.headers['content-type'] === undefined) {
       // A page of another site can send a body without a type and without asking, but not one of this type.
       throw new ProxyError('media_type', 'Unsupported media type: expected Content-Type: application/json');
@@ -60,14 +60,9 @@ export class Admin {
 
   /** `POST /api/servers/:server/restart`. */
   restart(name: string, req: IncomingMessage, res: ServerResponse): void {
-    this.#checkMayConfigure(req);
+    this.#options.guard.authorize(req);
     this.#options.fleet.restart(name);
     req.resume();
     empty(res, 202);
-  }
-
-  #checkMayConfigure(req: IncomingMessage): void {
-    const refusal = this.#options.guard.mayConfigure(req);
-    if (refusal !== undefined) throw refusal;
   }
 }

@@ -7,27 +7,25 @@ import { isIP } from 'node:net';
 import { ProxyError } from '../base/errors.ts';
 
 export interface GuardOptions {
-  /** The address that the server is bound to; `undefined` where an embedder listens. */
-  readonly host: string | undefined;
-  readonly token: string | undefined;
-  /** Lower case, as browsers send them. */
-  readonly allowedOrigins: readonly string[];
-  /** Lower case host names, with or without a port; `*` is any. */
-  readonly allowedHosts: readonly string[];
-  readonly publicUrl: URL | undefined;
+  /** Bearer token that every request but OPTIONS and GET /health needs; 16 characters or more. */
+  readonly token?: string | undefined;
+  /** Origins beside loopback whose pages may use the proxy; lower case, as browsers send them. */
+  readonly allowedOrigins?: readonly string[];
+  /** Host names by which it may be reached, lower case, with or without a port; `*` is any. */
+  readonly allowedHosts?: readonly string[];
+  readonly publicUrl?: URL | undefined;
+  /** The address that the server is bound to. Only with a loopback one is the configuration open without a token. */
+  readonly host?: string | undefined;
 }
 
 const LOOPBACK_NAMES = new Set(['localhost', '127.0.0.1', '[::1]']);
 const FORWARDED = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via'];
 const CORS_HEADERS = new Set(['content-type', 'accept', 'authorization', 'last-event-id']);
-const MAX_KNOWN_HOSTS = 64;
 
 export class Guard {
   readonly #options: GuardOptions;
   readonly #isToken: ((token: string) => boolean) | undefined;
   readonly #bound: boolean; // to loopback
-  /** Host headers that passed: nearly every request brings the same one. */
-  readonly #knownHosts = new Set<string>();
 
   constructor(options: GuardOptions) {
     this.#options = options;
@@ -35,23 +33,22 @@ export class Guard {
     this.#bound = options.host !== undefined && isLoopbackHost(options.host);
   }
 
-  /** Checks Host and Origin, and gives an allowed Origin its CORS headers on whatever answer follows. */
-  admit(req: IncomingMessage, res: ServerResponse): ProxyError | undefined {
+  /** Checks Host and Origin, and gives an allowed Origin its CORS headers on whatever answer follows. @throws ProxyError */
+  admit(req: IncomingMessage, res: ServerResponse): void {
     if (hostLines(req.rawHeaders) > 1) {
-      return new ProxyError('invalid_request', 'Invalid Request: more than one Host header');
+      throw new ProxyError('invalid_request', 'Invalid Request: more than one Host header');
     }
     if (!this.#hostAllowed(req.headers.host)) {
-      return new ProxyError('forbidden', 'Forbidden host: add its name to ALLOWED_HOSTS if this proxy is meant to be reached by it');
+      throw new ProxyError('forbidden', 'Forbidden host: add its name to ALLOWED_HOSTS if this proxy is meant to be reached by it');
     }
     const { origin } = req.headers;
-    if (origin === undefined) return undefined;
+    if (origin === undefined) return;
     if (!this.#originAllowed(origin)) {
-      return new ProxyError('forbidden', 'Forbidden origin: add it to ALLOWED_ORIGINS if its pages may use this proxy');
+      throw new ProxyError('forbidden', 'Forbidden origin: add it to ALLOWED_ORIGINS if its pages may use this proxy');
     }
     res.setHeader('access-control-allow-origin', origin);
     res.setHeader('vary', 'Origin');
     res.setHeader('access-control-expose-headers', 'Mcp-Session-Id, WWW-Authenticate');
-    return undefined;
   }
 
   /** Answers OPTIONS; a preflight needs no token because a browser sends none with it. `allow`: methods of the path. */
@@ -68,21 +65,21 @@ export class Guard {
     }).end();
   }
 
-  /** Checks the bearer token, where one is set. */
-  authenticate(req: IncomingMessage, res: ServerResponse): ProxyError | undefined {
-    if (this.#isToken === undefined) return undefined;
+  /** Checks the bearer token, where one is set. @throws ProxyError */
+  authenticate(req: IncomingMessage, res: ServerResponse): void {
+    if (this.#isToken === undefined) return;
     const token = /^Bearer +(\S+) *$/i.exec(req.headers.authorization ?? '')?.[1];
-    if (token !== undefined && this.#isToken(token)) return undefined;
+    if (token !== undefined && this.#isToken(token)) return;
     res.setHeader('www-authenticate', 'Bearer');
-    return new ProxyError('unauthorized', 'Unauthorized: this proxy expects "Authorization: Bearer <token>"');
+    throw new ProxyError('unauthorized', 'Unauthorized: this proxy expects "Authorization: Bearer <token>"');
   }
 
   /**
-   * Whether an authenticated request may change what runs here: a configuration names programs, so this is code
-   * execution. Without a token only a client on this machine that nothing forwarded and no foreign page sent.
+   * Lets an authenticated request change what runs here: a configuration names programs, so this is code execution.
+   * Without a token only a client on this machine that nothing forwarded and no foreign page sent. @throws ProxyError
    */
-  mayConfigure(req: IncomingMessage): ProxyError | undefined {
-    if (this.#isToken !== undefined) return undefined;
+  authorize(req: IncomingMessage): void {
+    if (this.#isToken !== undefined) return;
     const { host, origin } = req.headers;
     const local =
       this.#bound &&
@@ -90,28 +87,25 @@ export class Guard {
       LOOPBACK_NAMES.has(hostName(host ?? '')) &&
       !FORWARDED.some((name) => req.headers[name] !== undefined) &&
       (origin === undefined || origin === `http://${host}`);
-    return local
-      ? undefined
-      : new ProxyError('forbidden', 'Forbidden: without AUTH_TOKEN only a client on the same machine may change the configuration');
+    if (local) return;
+    throw new ProxyError('forbidden', 'Forbidden: without AUTH_TOKEN only a client on the same machine may change the configuration');
   }
 
   #hostAllowed(header: string | undefined): boolean {
     if (header === undefined) return false;
-    if (this.#knownHosts.has(header)) return true;
     const host = header.toLowerCase();
     const name = hostName(host);
-    const { publicUrl, allowedHosts } = this.#options;
-    const allowed =
+    const { publicUrl, allowedHosts = [] } = this.#options;
+    return (
       LOOPBACK_NAMES.has(name) ||
       (!this.#bound && isIpLiteral(name)) || // a name can be rebound to another address, an address cannot
       name === publicUrl?.hostname ||
-      allowedHosts.some((allowed) => allowed === '*' || allowed === name || allowed === host);
-    if (allowed && this.#knownHosts.size < MAX_KNOWN_HOSTS) this.#knownHosts.add(header);
-    return allowed;
+      allowedHosts.some((allowed) => allowed === '*' || allowed === name || allowed === host)
+    );
   }
 
   #originAllowed(origin: string): boolean {
-    const { publicUrl, allowedOrigins } = this.#options;
+    const { publicUrl, allowedOrigins = [] } = this.#options;
     const url = URL.canParse(origin) ? new URL(origin) : undefined;
     // An origin is scheme, host and port and nothing else; two of them in one header do not parse as one.
     if (url === undefined || !/^https?:$/.test(url.protocol) || url.origin !== origin.toLowerCase()) return false;

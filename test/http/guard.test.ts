@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type OutgoingHttpHeaders, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test, type TestContext } from 'node:test';
+import { asProxyError } from '../../src/base/errors.ts';
 import { Guard, isLoopbackHost, type GuardOptions } from '../../src/http/guard.ts';
 import { fault, json } from '../../src/http/reply.ts';
 import { createProxy, type ProxyOptions } from '../../src/proxy.ts';
@@ -582,14 +583,16 @@ test('an address is loopback in each of its spellings, and no name is but localh
 
 /** A server with nothing but a Guard in it. */
 function guarded(t: TestContext, options: Partial<GuardOptions>): Promise<string> {
-  const guard = new Guard({ host: '127.0.0.1', token: undefined, allowedOrigins: [], allowedHosts: [], publicUrl: undefined, ...options });
+  const guard = new Guard({ host: '127.0.0.1', ...options });
   return serve(t, (req, res) => {
-    const stranger = guard.admit(req, res);
-    if (stranger !== undefined) return fault(res, stranger);
-    if (req.method === 'OPTIONS') return guard.options(req, res, ['GET']);
-    const unknown = guard.authenticate(req, res);
-    if (unknown !== undefined) return fault(res, unknown);
-    json(res, 200, Buffer.from('{}'));
+    try {
+      guard.admit(req, res);
+      if (req.method === 'OPTIONS') return guard.options(req, res, ['GET']);
+      guard.authenticate(req, res);
+      json(res, 200, Buffer.from('{}'));
+    } catch (error) {
+      fault(res, asProxyError(error));
+    }
   });
 }
 
