@@ -2,6 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ProxyError } from '../base/errors.ts';
+import { parseConfigText } from '../config/file.ts';
 import type { ConfigStore } from '../config/store.ts';
 import type { World } from '../config/world.ts';
 import { parseAccept } from '../http/accept.ts';
@@ -48,14 +49,9 @@ export class Admin {
       // A page of another site can send a body without a type and without asking, but not one of this type.
       throw new ProxyError('media_type', 'Unsupported media type: expected Content-Type: application/json');
     }
-    const body = await readJsonBody(req, res, this.#options.world);
-    let parsed: unknown;
-    try {
-      parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
-    } catch {
-      throw new ProxyError('parse_error', 'Parse error: not valid JSON');
-    }
-    json(res, 200, Buffer.from(JSON.stringify(await this.#options.store.replace(parsed))));
+    const text = parseConfigText(await readJsonBody(req, res, this.#options.world));
+    if ('problem' in text) throw new ProxyError('parse_error', `Parse error: ${text.problem}`);
+    json(res, 200, Buffer.from(JSON.stringify(await this.#options.store.replace(text.json))));
   }
 
   /** `POST /api/servers/:server/restart`. */
