@@ -3,10 +3,10 @@
 
 import { readFileSync } from 'node:fs';
 import { systemClock } from './base/clock.ts';
-import { ProxyError } from './base/errors.ts';
 import { formatEntry, Log, type LogSink } from './base/log.ts';
 import { readSettings, SettingError, type Settings } from './config/env.ts';
 import { LIMITS } from './config/limits.ts';
+import { problemsOf } from './config/store.ts';
 import { isLoopbackHost } from './http/guard.ts';
 import { listen, type HttpServer } from './http/server.ts';
 import { createProxy, IMPLEMENTATION } from './proxy.ts';
@@ -44,8 +44,7 @@ process.on('uncaughtException', (thrown: unknown) => {
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, onSignal);
 
 await proxy.open().catch((error: unknown) => {
-  const problems = error instanceof ProxyError ? (error.data['problems'] as string[]) : [String(error)];
-  for (const problem of problems) log.error('-', 'config_invalid', problem);
+  for (const problem of problemsOf(error)) log.error('-', 'config_invalid', problem);
   process.exit(1);
 });
 server = await openPort();

@@ -86,7 +86,7 @@ export interface McpProxy {
 
 /** Builds a proxy. @throws ProxyError `invalid_config` */
 export function createProxy(options: ProxyOptions): McpProxy {
-  const { auth = {}, configPath } = options;
+  const { auth = {} } = options;
   if (auth.token !== undefined && auth.token.length < 16) throw new TypeError('auth.token: expected 16 characters or more');
   const basePath = (options.basePath ?? '').replace(/\/+$/, '');
   const limits = { ...LIMITS, ...options.limits };
@@ -103,7 +103,7 @@ export function createProxy(options: ProxyOptions): McpProxy {
     onStatus: (name, urgent) => status.changed(name, urgent),
   });
   const status = new StatusFeed(fleet, world);
-  const store = new ConfigStore({ path: configPath, clock, log, limits, apply: (config) => fleet.apply(config) });
+  const store = new ConfigStore(options.configPath, world, (config) => fleet.apply(config));
   const guard = new Guard(auth);
   const admin = new Admin({ guard, fleet, store, status, world });
   const door = new Door(fleet, world, { origin: auth.publicUrl?.origin, basePath, sseEndpoint: options.sseEndpoint ?? 'auto' });

@@ -28,17 +28,9 @@ export interface Config {
 }
 
 /** The JSON form of one entry, for those who write it in TypeScript. */
-export interface ServerConfigInput {
-  command?: string;
-  args?: readonly string[];
-  env?: Readonly<Record<string, string | number | boolean>>;
-  disabled?: boolean;
-  autoRestart?: boolean;
-  maxRestarts?: number;
-  isolation?: 'shared' | 'session';
-  clientCapabilities?: Readonly<Record<string, unknown>>;
-  protocol?: 'auto' | 'legacy' | 'modern';
-  [key: string]: unknown;
+export interface ServerConfigInput extends Partial<Omit<ServerConfig, 'env'>> {
+  readonly env?: Readonly<Record<string, string | number | boolean>>;
+  readonly [key: string]: unknown;
 }
 
 export interface ConfigInput {
@@ -48,7 +40,6 @@ export interface ConfigInput {
 
 export type Parsed = { readonly config: Config } | { readonly problems: readonly string[] };
 
-const KNOWN = new Set(['command', 'args', 'env', 'disabled', 'autoRestart', 'maxRestarts', 'isolation', 'clientCapabilities', 'protocol', 'url']);
 const RESERVED = new Set(['api', 'health', '.well-known']);
 const MAX_NAME_BYTES = 128;
 
@@ -110,8 +101,6 @@ function parseServer(entry: Record<string, unknown>, path: string, problems: str
     return choices[0];
   };
 
-  for (const key of Object.keys(entry)) if (!KNOWN.has(key)) ignored.push(`${path}${memberPath(key)}`);
-
   let command: string | undefined;
   if (own(entry, 'command') !== undefined) {
     command = text('.command', 'a non-empty string', entry['command']);
@@ -145,7 +134,7 @@ function parseServer(entry: Record<string, unknown>, path: string, problems: str
   const clientCapabilities = own(entry, 'clientCapabilities');
   if (clientCapabilities !== undefined && !isObject(clientCapabilities)) expected('.clientCapabilities', 'an object', clientCapabilities);
 
-  return {
+  const server: ServerConfig = {
     command,
     args: args as string[],
     env,
@@ -156,6 +145,8 @@ function parseServer(entry: Record<string, unknown>, path: string, problems: str
     clientCapabilities: clientCapabilities as ServerConfig['clientCapabilities'],
     protocol: oneOf('protocol', 'auto', 'legacy', 'modern'),
   };
+  for (const key of Object.keys(entry)) if (key !== 'url' && !Object.hasOwn(server, key)) ignored.push(`${path}${memberPath(key)}`);
+  return server;
 }
 
 /** An own member, or the default where it is absent; an inherited one (`constructor`) is absent, `null` is not. */

@@ -1,39 +1,33 @@
 // The one queue through which every change of the configuration goes: the file, the API, the embedder. Each is
 // judged whole before anything is touched, so what runs is always one of the states that somebody asked for.
 
-import type { Clock } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
-import type { Log } from '../base/log.ts';
 import type { Diff } from './diff.ts';
 import { codeOf, parseConfigText, readConfigFile, writeConfigFile } from './file.ts';
-import type { Limits } from './limits.ts';
 import { parseConfig, type Config } from './schema.ts';
 import { watchConfigFile } from './watch.ts';
-
-export interface StoreOptions {
-  /** The configuration file; without one the configuration lives in memory only. */
-  readonly path: string | undefined;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly limits: Limits;
-  /** Takes a valid configuration over, at once, and tells what that meant. */
-  apply(config: Config): Diff;
-}
+import type { World } from './world.ts';
 
 export class ConfigStore {
-  readonly #options: StoreOptions;
+  readonly #path: string | undefined;
+  readonly #world: World;
+  readonly #apply: (config: Config) => Diff;
   #queue: Promise<unknown> = Promise.resolve();
   #bytes: Buffer | undefined; // of the file, as last looked at
   #watch: { close(): void } | undefined;
 
-  constructor(options: StoreOptions) {
-    this.#options = options;
+  /** Without a `path` the configuration lives in memory only. `apply` takes a valid one over, at once, and tells what that meant. */
+  constructor(path: string | undefined, world: World, apply: (config: Config) => Diff) {
+    this.#path = path;
+    this.#world = world;
+    this.#apply = apply;
   }
 
   /** Reads the file for the first time. A missing one is no servers. @throws ProxyError `invalid_config` */
   async open(): Promise<void> {
-    const { path, log, limits } = this.#options;
+    const path = this.#path;
     if (path === undefined) return;
+    const { log, limits } = this.#world;
     const file = await readConfigFile(path, limits.maxConfigBytes);
     if (file.is === 'missing') {
       log.warn('-', 'config_missing', `no configuration file at ${path}: running without servers until there is one`);
@@ -48,15 +42,9 @@ export class ConfigStore {
 
   /** Follows the file until `close`. */
   watch(): void {
-    const { path, clock, limits } = this.#options;
+    const path = this.#path;
     if (path === undefined) return;
-    this.#watch = watchConfigFile(path, {
-      clock,
-      debounceMs: limits.configDebounceMs,
-      debounceMaxMs: limits.configDebounceMaxMs,
-      pollMs: limits.configPollMs,
-      onChange: () => void this.#enqueue(() => this.#fromFile(path)),
-    });
+    this.#watch = watchConfigFile(path, this.#world, () => void this.#enqueue(() => this.#fromFile(path)));
   }
 
   close(): void {
@@ -77,8 +65,8 @@ export class ConfigStore {
   replace(json: unknown): Promise<Diff> {
     return this.#enqueue(async () => {
       const config = this.#check(json);
-      if (this.#options.path !== undefined) await this.#write(this.#options.path, (json as { mcpServers: unknown }).mcpServers);
-      return this.#options.apply(config);
+      if (this.#path !== undefined) await this.#write(this.#path, (json as { mcpServers: unknown }).mcpServers);
+      return this.#apply(config);
     });
   }
 
@@ -89,7 +77,7 @@ export class ConfigStore {
   }
 
   async #fromFile(path: string): Promise<void> {
-    const { log, limits } = this.#options;
+    const { log, limits } = this.#world;
     const file = await readConfigFile(path, limits.maxConfigBytes);
     const keeps = 'the running configuration stays';
     if (file.is === 'missing') {
@@ -105,25 +93,25 @@ export class ConfigStore {
     try {
       this.#take(text.json);
     } catch (error) {
-      const problems = error instanceof ProxyError ? (error.data['problems'] as string[]) : ['internal error'];
-      for (const problem of problems) log.error('-', 'config_invalid', `${problem} (${keeps})`);
+      for (const problem of problemsOf(error)) log.error('-', 'config_invalid', `${problem} (${keeps})`);
     }
   }
 
   #take(json: unknown): Diff {
-    return this.#options.apply(this.#check(json));
+    return this.#apply(this.#check(json));
   }
 
   #check(json: unknown): Config {
-    const parsed = parseConfig(json, this.#options.limits.maxServers);
-    if ('problems' in parsed) throw invalid(parsed.problems, this.#options.limits.maxProblems);
-    for (const path of parsed.config.ignored) this.#options.log.debug('-', 'config_ignored', `${path} is not read by this version`);
+    const { log, limits } = this.#world;
+    const parsed = parseConfig(json, limits.maxServers);
+    if ('problems' in parsed) throw invalid(parsed.problems, limits.maxProblems);
+    for (const path of parsed.config.ignored) log.debug('-', 'config_ignored', `${path} is not read by this version`);
     return parsed.config;
   }
 
   /** Puts `mcpServers` into the file; its other keys stay. Nothing is written where nothing would change. */
   async #write(path: string, mcpServers: unknown): Promise<void> {
-    const { limits } = this.#options;
+    const { limits } = this.#world;
     const file = await readConfigFile(path, limits.maxConfigBytes);
     if (file.is === 'unreadable') throw new ProxyError('config_write_failed', `The configuration file is ${file.why}`);
     const text = file.is === 'missing' ? { json: {} } : parseConfigText(file.bytes);
@@ -145,6 +133,11 @@ export class ConfigStore {
     }
     this.#bytes = next;
   }
+}
+
+/** What makes a configuration unusable, a line each. */
+export function problemsOf(error: unknown): readonly string[] {
+  return error instanceof ProxyError ? (error.data['problems'] as string[]) : [String(error)];
 }
 
 function encode(json: unknown): Buffer {

@@ -5,21 +5,14 @@
 import { watch, type FSWatcher } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { Clock, Timer } from '../base/clock.ts';
+import type { Timer } from '../base/clock.ts';
+import type { World } from './world.ts';
 
-export interface WatchOptions {
-  readonly clock: Clock;
-  /** Milliseconds of quiet after an event before the change is told. */
-  readonly debounceMs: number;
-  /** Milliseconds after the first event at which it is told in any case. */
-  readonly debounceMaxMs: number;
-  readonly pollMs: number;
-  onChange(): void;
-}
-
-/** Starts watching; `close` ends it. The file and its directory need not exist. */
-export function watchConfigFile(path: string, options: WatchOptions): { close(): void } {
-  const { clock } = options;
+/**
+ * Starts watching; `close` ends it. The file and its directory need not exist. A change is told when it has been quiet
+ * for `configDebounceMs`, and `configDebounceMaxMs` after the first event in any case.
+ */
+export function watchConfigFile(path: string, { clock, limits }: Pick<World, 'clock' | 'limits'>, onChange: () => void): { close(): void } {
   let watcher: FSWatcher | undefined;
   let watchedDirectory = '';
   let seen = ''; // nothing yet, so the first look tells whoever read the file before
@@ -33,10 +26,10 @@ export function watchConfigFile(path: string, options: WatchOptions): { close():
     const now = clock.now();
     if (debounceTimer === undefined) firstEventAt = now;
     debounceTimer?.cancel();
-    const wait = Math.min(options.debounceMs, firstEventAt + options.debounceMaxMs - now);
+    const wait = Math.min(limits.configDebounceMs, firstEventAt + limits.configDebounceMaxMs - now);
     debounceTimer = clock.after(Math.max(0, wait), () => {
       debounceTimer = undefined;
-      options.onChange();
+      onChange();
     });
   }
 
@@ -64,7 +57,7 @@ export function watchConfigFile(path: string, options: WatchOptions): { close():
     }
     if (file !== seen) touched();
     seen = file;
-    pollTimer = clock.after(options.pollMs, () => void poll());
+    pollTimer = clock.after(limits.configPollMs, () => void poll());
   }
 
   void poll();

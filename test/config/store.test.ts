@@ -4,7 +4,7 @@ import {
 } from 'node:fs'; // prettier-ignore
 import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { systemClock, type Clock } from '../../src/base/clock.ts';
+import { Deadlines, systemClock, type Clock } from '../../src/base/clock.ts';
 import { ProxyError, type Reason } from '../../src/base/errors.ts';
 import { Log, type LogEntry } from '../../src/base/log.ts';
 import { diffConfig } from '../../src/config/diff.ts';
@@ -34,17 +34,13 @@ function stored(t: TestContext, path: string | undefined, limits: Partial<Limits
   const applied: Config[] = [];
   const entries: LogEntry[] = [];
   let servers: Config['servers'] = new Map();
-  const store = new ConfigStore({
-    path,
-    clock,
-    log: new Log({ level: 'debug', write: (entry) => void entries.push(entry) }, clock),
-    limits: { ...LIMITS, ...limits },
-    apply(config) {
-      const diff = diffConfig(servers, config.servers);
-      servers = config.servers;
-      applied.push(config);
-      return diff;
-    },
+  const log = new Log({ level: 'debug', write: (entry) => void entries.push(entry) }, clock);
+  const world = { clock, log, limits: { ...LIMITS, ...limits }, deadlines: new Deadlines(clock), random: Math.random };
+  const store = new ConfigStore(path, world, (config) => {
+    const diff = diffConfig(servers, config.servers);
+    servers = config.servers;
+    applied.push(config);
+    return diff;
   });
   t.after(() => store.close());
   return {

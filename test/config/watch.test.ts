@@ -6,13 +6,12 @@ import { appendFileSync, mkdirSync, renameSync, rmSync, symlinkSync, utimesSync,
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import type { Clock } from '../../src/base/clock.ts';
+import { LIMITS } from '../../src/config/limits.ts';
 import { watchConfigFile } from '../../src/config/watch.ts';
 import { fakeClock, turns } from '../support/clock.ts';
 import { tempDir, until } from '../support/files.ts';
 
-const DEBOUNCE = 100;
-const DEBOUNCE_MAX = 1_000;
-const POLL = 2_000;
+const { configDebounceMs: DEBOUNCE, configDebounceMaxMs: DEBOUNCE_MAX, configPollMs: POLL } = LIMITS;
 
 interface Watched {
   /** How often a change was told. */
@@ -42,13 +41,7 @@ async function watched(t: TestContext, path: string): Promise<Watched> {
       return clock.after(ms, then);
     },
   };
-  const watch = watchConfigFile(path, {
-    clock: counting,
-    debounceMs: DEBOUNCE,
-    debounceMaxMs: DEBOUNCE_MAX,
-    pollMs: POLL,
-    onChange: () => void (told += 1),
-  });
+  const watch = watchConfigFile(path, { clock: counting, limits: LIMITS }, () => void (told += 1));
   t.after(() => watch.close());
   await until(() => polls === 1, 'the first look at the file');
   clock.advance(DEBOUNCE_MAX);
@@ -338,7 +331,6 @@ test('close in the middle of the first look, and of any other, ends it', async (
   const { path } = prepared(t);
   const clock = fakeClock();
   let told = 0;
-  const options = { clock, debounceMs: DEBOUNCE, debounceMaxMs: DEBOUNCE_MAX, pollMs: POLL, onChange: () => void (told += 1) };
   const looks = [
     () => {},
     async () => {
@@ -349,7 +341,7 @@ test('close in the middle of the first look, and of any other, ends it', async (
     },
   ];
   for (const look of looks) {
-    const watch = watchConfigFile(path, options);
+    const watch = watchConfigFile(path, { clock, limits: LIMITS }, () => void (told += 1));
     t.after(() => watch.close());
     await look();
     const before = told;
