@@ -80,7 +80,9 @@ function nameProblem(name: string): string | undefined {
 }
 
 function parseServer(entry: Record<string, unknown>, path: string, problems: string[], ignored: string[]): ServerConfig {
-  const expected = (at: string, what: string, got: unknown) => void problems.push(`${path}${at}: expected ${what}, got ${typeName(got)}`);
+  const expected = (at: string, what: string, value: unknown, got = typeName(value)): void => {
+    problems.push(`${path}${at}: expected ${what}, got ${got}`);
+  };
   const text = (at: string, what: string, value: unknown): string => {
     if (typeof value !== 'string') expected(at, what, value);
     else if (value.includes('\0')) problems.push(`${path}${at}: must not contain a NUL character`);
@@ -94,17 +96,15 @@ function parseServer(entry: Record<string, unknown>, path: string, problems: str
   const oneOf = <T extends string>(key: string, ...choices: readonly [T, ...T[]]): T => {
     const value = own(entry, key, choices[0]);
     const choice = choices.find((known) => known === value);
-    if (choice !== undefined) return choice;
     const what = choices.map((known) => `"${known}"`).join(' or ');
-    if (typeof value === 'string') problems.push(`${path}.${key}: expected ${what}, got another string`);
-    else expected(`.${key}`, what, value);
-    return choices[0];
+    if (choice === undefined) expected(`.${key}`, what, value, typeof value === 'string' ? 'another string' : undefined);
+    return choice ?? choices[0];
   };
 
   let command: string | undefined;
   if (own(entry, 'command') !== undefined) {
     command = text('.command', 'a non-empty string', entry['command']);
-    if (command === '') problems.push(`${path}.command: expected a non-empty string, got an empty one`);
+    if (command === '') expected('.command', 'a non-empty string', command, 'an empty one');
   } else if (own(entry, 'url') === undefined) {
     problems.push(`${path}.command: missing; expected a non-empty string`);
   } else {
@@ -128,7 +128,7 @@ function parseServer(entry: Record<string, unknown>, path: string, problems: str
   const maxRestarts = own(entry, 'maxRestarts', 3);
   if (typeof maxRestarts !== 'number') expected('.maxRestarts', 'an integer >= 0', maxRestarts);
   else if (!Number.isSafeInteger(maxRestarts) || maxRestarts < 0) {
-    problems.push(`${path}.maxRestarts: expected an integer >= 0, got ${Number.isInteger(maxRestarts) ? 'one out of range' : 'a fraction'}`);
+    expected('.maxRestarts', 'an integer >= 0', maxRestarts, Number.isInteger(maxRestarts) ? 'one out of range' : 'a fraction');
   }
 
   const clientCapabilities = own(entry, 'clientCapabilities');
