@@ -3,23 +3,8 @@
 import { parseEnv } from 'node:util';
 import { LIMITS, type Limits } from './limits.ts';
 
-export interface Settings {
-  readonly port: number;
-  readonly host: string;
-  readonly configPath: string;
-  readonly authToken: string | undefined;
-  readonly allowedOrigins: readonly string[];
-  readonly allowedHosts: readonly string[];
-  readonly publicUrl: URL | undefined;
-  readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
-  readonly logFormat: 'text' | 'json';
-  readonly sseEndpoint: 'auto' | 'json' | 'uri';
-  readonly limits: Partial<Limits>;
-  /** What children inherit: the environment and `.env` without the proxy's own names. */
-  readonly childEnv: Readonly<Record<string, string>>;
-  /** Values of `.env`, for redaction. */
-  readonly secrets: readonly string[];
-}
+/** What `readSettings` makes of the environment. */
+export type Settings = ReturnType<typeof readSettings>;
 
 /** A setting that cannot be used; the message names the variable and what was expected, never the value. */
 export class SettingError extends Error {}
@@ -46,7 +31,7 @@ export const SETTING_NAMES: readonly string[] = [
 ]; // prettier-ignore
 
 /** Reads all settings. `dotenv` is the text of `.env`. @throws SettingError */
-export function readSettings(environment: Readonly<Record<string, string | undefined>>, dotenv: string): Settings {
+export function readSettings(environment: Readonly<Record<string, string | undefined>>, dotenv: string) {
   const fromFile = parseEnv(dotenv) as Record<string, string>;
   const all: Record<string, string | undefined> = { ...fromFile, ...environment };
   const get = (name: string): string | undefined => (all[name] === '' ? undefined : all[name]);
@@ -66,47 +51,38 @@ export function readSettings(environment: Readonly<Record<string, string | undef
   }
   const list = (name: string): string[] => (get(name) ?? '').split(',').map((item) => item.trim()).filter((item) => item !== '');
 
-  const limits: { -readonly [K in keyof Limits]?: number } = {};
-  for (const [name, { limit, min, max }] of Object.entries(NUMBERS)) {
-    limits[limit] = integer(name, min, max) ?? LIMITS[limit];
-  }
+  const limits: Partial<Record<keyof Limits, number>> = {};
+  for (const [name, { limit, min, max }] of Object.entries(NUMBERS)) limits[limit] = integer(name, min, max) ?? LIMITS[limit];
 
   const authToken = get('AUTH_TOKEN');
   if (authToken !== undefined && authToken.length < 16) throw new SettingError('AUTH_TOKEN: expected 16 characters or more');
   if (authToken !== undefined && !/^[\x21-\x7e]+$/.test(authToken)) {
     throw new SettingError('AUTH_TOKEN: expected printable ASCII without spaces');
   }
-  const allowedOrigins = list('ALLOWED_ORIGINS');
-  for (const origin of allowedOrigins) {
-    if (!URL.canParse(origin) || new URL(origin).origin !== origin.toLowerCase()) {
-      throw new SettingError('ALLOWED_ORIGINS: expected origins such as https://app.example.com, separated by commas');
-    }
+  const allowedOrigins = list('ALLOWED_ORIGINS').map((origin) => origin.toLowerCase());
+  if (!allowedOrigins.every((origin) => URL.canParse(origin) && new URL(origin).origin === origin)) {
+    throw new SettingError('ALLOWED_ORIGINS: expected origins such as https://app.example.com, separated by commas');
   }
-
-  const own = new Set(SETTING_NAMES);
-  const childEnv: Record<string, string> = {};
-  for (const [name, value] of Object.entries(all)) if (value !== undefined && !own.has(name)) childEnv[name] = value;
+  const publicUrl = get('PUBLIC_URL');
+  if (publicUrl !== undefined && !(URL.canParse(publicUrl) && /^https?:$/.test(new URL(publicUrl).protocol))) {
+    throw new SettingError('PUBLIC_URL: expected an absolute http or https URL');
+  }
 
   return {
     port: integer('PORT', 0, 65_535) ?? 3000,
     host: get('HOST') ?? '127.0.0.1',
     configPath: get('CONFIG_PATH') ?? './mcp-config.json',
     authToken,
-    allowedOrigins: allowedOrigins.map((origin) => origin.toLowerCase()),
+    allowedOrigins,
     allowedHosts: list('ALLOWED_HOSTS').map((host) => host.toLowerCase()),
-    publicUrl: absoluteUrl('PUBLIC_URL', get('PUBLIC_URL')),
+    publicUrl: publicUrl === undefined ? undefined : new URL(publicUrl),
     logLevel: oneOf('LOG_LEVEL', ['info', 'error', 'warn', 'debug']),
     logFormat: oneOf('LOG_FORMAT', ['text', 'json']),
     sseEndpoint: oneOf('SSE_ENDPOINT', ['auto', 'json', 'uri']),
     limits,
-    childEnv,
+    /** What children inherit: the environment and `.env` without the proxy's own names. */
+    childEnv: Object.fromEntries(Object.entries(all).filter(([name, value]) => value !== undefined && !SETTING_NAMES.includes(name))),
+    /** Values of `.env`, for redaction. */
     secrets: Object.values(fromFile),
   };
-}
-
-function absoluteUrl(name: string, text: string | undefined): URL | undefined {
-  if (text === undefined) return undefined;
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol)) throw new SettingError(`${name}: expected an absolute http or https URL`);
-  return url;
 }
