@@ -71,12 +71,8 @@ export class ProxyError extends Error {
   /** Seconds for `Retry-After`, where waiting helps. */
   readonly retryAfterS: number | undefined;
 
-  constructor(
-    reason: Reason,
-    message: string,
-    options: { data?: Record<string, unknown>; cause?: unknown; status?: number } = {},
-  ) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+  constructor(reason: Reason, message: string, options: { data?: Record<string, unknown>; cause?: unknown; status?: number } = {}) {
+    super(message, options);
     const row: { http: number; retryAfterS?: number } = FAULTS[reason];
     this.name = 'ProxyError';
     this.reason = reason;

@@ -26,6 +26,9 @@ export interface LogSink {
   write(entry: LogEntry): void;
 }
 
+/** Says one thing about a server, or about none ('-'); `fields` are what else the entry has. */
+type Say = (server: string, event: string, message: string, fields?: Record<string, unknown>) => void;
+
 export class Log {
   readonly #sink: LogSink | undefined;
   readonly #clock: Clock;
@@ -40,20 +43,12 @@ export class Log {
     return this.#sink !== undefined && LEVELS.indexOf(level) <= LEVELS.indexOf(this.#sink.level);
   }
 
-  error(server: string, event: string, message: string, fields?: Record<string, unknown>): void {
-    this.#write('error', server, event, message, fields);
-  }
-  warn(server: string, event: string, message: string, fields?: Record<string, unknown>): void {
-    this.#write('warn', server, event, message, fields);
-  }
-  info(server: string, event: string, message: string, fields?: Record<string, unknown>): void {
-    this.#write('info', server, event, message, fields);
-  }
-  debug(server: string, event: string, message: string, fields?: Record<string, unknown>): void {
-    this.#write('debug', server, event, message, fields);
-  }
+  readonly error: Say = (...what) => this.#write('error', ...what);
+  readonly warn: Say = (...what) => this.#write('warn', ...what);
+  readonly info: Say = (...what) => this.#write('info', ...what);
+  readonly debug: Say = (...what) => this.#write('debug', ...what);
 
-  #write(level: Level, server: string, event: string, message: string, fields: Record<string, unknown> | undefined): void {
+  #write(level: Level, ...[server, event, message, fields]: Parameters<Say>): void {
     if (!this.takes(level)) return;
     this.#sink?.write({ time: this.#clock.timestamp(), level, server, event, message, ...fields });
   }
