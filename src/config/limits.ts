@@ -47,6 +47,7 @@ export const LIMITS = {
   stderrTailBytes: 65_536,
   stderrShownLines: 20,
   stderrShownBytes: 2_048,
+  probeMs: 5_000, // for an answer to server/discover
   stopStdinMs: 2_000, // from end of stdin to SIGTERM
   stopTermMs: 2_000, // from SIGTERM to SIGKILL
   goneAfterKillMs: 500, // what is left then are zombies that only init can reap

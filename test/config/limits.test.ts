@@ -18,6 +18,7 @@ test('the bounds are those that are documented', () => {
     requestHardCapMs: HOUR,
     startTimeoutMs: 3 * MINUTE,
     startConcurrency: 4,
+    probeMs: 5 * SECOND,
     maxBodyBytes: 10 * MIB,
     maxLineBytes: 64 * MIB,
     maxLineParts: 65_536,
