@@ -8,6 +8,7 @@ import { Turns } from '../child/turns.ts';
 import { diffConfig, type Diff } from '../config/diff.ts';
 import type { Config, ServerConfig } from '../config/schema.ts';
 import type { World } from '../config/world.ts';
+import { discoverParams } from '../protocol/discover.ts';
 import { forwardedParams, initializeParams, type Implementation } from '../protocol/legacy.ts';
 import { McpServer, type ServerStatus } from './server.ts';
 
@@ -166,7 +167,7 @@ export class Fleet {
   #launchOf(config: ServerConfig): Launch {
     const { env, secrets, clientInfo } = this.#options;
     const redact = createRedact([...secrets, ...Object.values(config.env)]);
-    return { config, env, params: initializeParams(clientInfo, config.clientCapabilities), redact };
+    return { config, env, params: initializeParams(clientInfo, config.clientCapabilities), discover: discoverParams(clientInfo), redact };
   }
 
   #all(): McpServer[] {
