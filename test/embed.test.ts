@@ -367,8 +367,9 @@ test('kill ends every process group at once, whatever it ignores', posix, async 
 test('it says its name and version to the servers behind it', async (t) => {
   const journal = join(tempDir(t), 'journal');
   await embed(t, { config: { mcpServers: { fs: { ...server(), env: { JOURNAL: journal } } } } });
-  const first = await until(() => /^.+\n/.exec(readFileSync(journal, 'utf8')), 'the handshake');
-  assert.deepEqual(JSON.parse(first[0]).params.clientInfo, IMPLEMENTATION);
+  const both = await until(() => /^(.+)\n(.+)\n/.exec(readFileSync(journal, 'utf8')), 'the handshake');
+  const [discover, initialize] = both.slice(1).map((line) => JSON.parse(line).params);
+  assert.deepEqual([discover._meta['io.modelcontextprotocol/clientInfo'], initialize.clientInfo], [IMPLEMENTATION, IMPLEMENTATION]);
 });
 
 // ---- helpers

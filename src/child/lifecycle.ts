@@ -3,9 +3,9 @@
 //
 //    stopped --start--> waiting --turn--> starting --ready--> running --stop, restart--> draining
 //                          ^                 |                   |                          | drained
-//                          |                 +------ failed -----+--------> stopping <------+
+//                          |                 +- failed, respawn -+--------> stopping <------+
 //                     backoff-over                                             | gone
-//                          +------------ backoff <-----------------------------+--> stopped, waiting, error
+//                          +------------ backoff <-----------------------------+--> stopped, waiting, starting, error
 
 /** Ready to start as soon as it is its turn. `again` is a restart; `halfOpen` the one attempt after giving up. */
 interface Waiting {
@@ -16,17 +16,19 @@ interface Waiting {
   readonly halfOpen: boolean;
 }
 
+/** Spawned, in the handshake; `plain`: for the second time, without a probe (R-11, R-12). */
+type Starting = Omit<Waiting, 'is'> & { readonly is: 'starting'; readonly plain: boolean };
+
 /** What may follow when a process is gone. */
 type Next =
   | { readonly is: 'stopped' }
   | Waiting
+  | Starting
   | { readonly is: 'backoff'; readonly restarts: number; readonly until: number }
   | { readonly is: 'error'; readonly restarts: number; readonly at: number };
 
 export type State =
   | Next
-  /** Spawned, in the handshake. */
-  | (Omit<Waiting, 'is'> & { readonly is: 'starting' })
   | { readonly is: 'running'; readonly restarts: number }
   /** The calls in flight may finish; no new ones. */
   | { readonly is: 'draining'; readonly next: Next }
@@ -39,6 +41,8 @@ export type Event =
   | { readonly type: 'turn' | 'ready' | 'healthy' | 'drained' | 'backoff-over' | 'idle' }
   /** The process or its handshake failed. `jitter` is between -1 and 1. */
   | { readonly type: 'failed'; readonly now: number; readonly jitter: number }
+  /** What failed was the probe, as far as anybody knows: the same start once more, without one. */
+  | { readonly type: 'respawn' }
   | { readonly type: 'gone'; readonly now: number }
   /** A new process is needed: a changed configuration, or the operator says so. */
   | { readonly type: 'restart' }
@@ -77,7 +81,7 @@ export function step(state: State, event: Event, policy: Policy): Step {
       }
       return 'next' in state && state.next.is === 'stopped' ? [{ ...state, next: FIRST }, []] : same;
     case 'turn':
-      return state.is === 'waiting' ? [{ ...state, is: 'starting' }, ['spawn']] : same;
+      return state.is === 'waiting' ? enter({ ...state, is: 'starting', plain: false }) : same;
     case 'ready':
       if (state.is !== 'starting') return same;
       return [{ is: 'running', restarts: state.halfOpen ? 0 : state.restarts }, []];
@@ -87,6 +91,8 @@ export function step(state: State, event: Event, policy: Policy): Step {
       // What was being drained was to go in any case: its end counts for nothing.
       if (state.is === 'draining') return stop(state.next);
       return state.is === 'starting' || state.is === 'running' ? stop(afterFailure(state, event, policy)) : same;
+    case 'respawn':
+      return state.is === 'starting' && !state.plain ? stop({ ...state, plain: true }) : same;
     case 'drained':
       return state.is === 'draining' ? stop(state.next) : same;
     case 'gone':
@@ -104,7 +110,7 @@ export function step(state: State, event: Event, policy: Policy): Step {
 }
 
 function enter(next: Next): Step {
-  return [next, next.is === 'waiting' ? ['queue'] : []];
+  return [next, next.is === 'waiting' ? ['queue'] : next.is === 'starting' ? ['spawn'] : []];
 }
 
 function stop(next: Next, idle = false): Step {
@@ -143,6 +149,11 @@ function afterFailure(
 
 /** The five words of the status stream. */
 export type Status = 'starting' | 'running' | 'restarting' | 'stopped' | 'error';
+
+/** Whether it is its turn to start, or in the line for one. */
+export function isStarting(state: State): boolean {
+  return state.is === 'waiting' || state.is === 'starting' || (state.is === 'stopping' && state.next.is === 'starting');
+}
 
 /** What a state is called towards people; a process on its way out already counts as what follows it. */
 export function statusOf(state: State): Status {

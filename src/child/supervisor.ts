@@ -7,9 +7,10 @@ import type { Redact } from '../base/redact.ts';
 import type { ServerConfig } from '../config/schema.ts';
 import type { World } from '../config/world.ts';
 import type { Profile } from '../protocol/legacy.ts';
+import type { Era } from '../protocol/revisions.ts';
 import { readMessage, type RpcMessage } from '../wire/jsonrpc.ts';
-import { startHandshake, type Link } from './handshake.ts';
-import { restartsOf, STOPPED, statusOf, step, type Effect, type Event, type State, type Status } from './lifecycle.ts';
+import { Handshake, type Link } from './handshake.ts';
+import { isStarting, restartsOf, STOPPED, statusOf, step, type Effect, type Event, type State, type Status } from './lifecycle.ts';
 import { Child, type End } from './process.ts';
 import type { Turn, Turns } from './turns.ts';
 
@@ -18,8 +19,11 @@ export interface Launch {
   readonly config: ServerConfig;
   /** The environment that children inherit. */
   readonly env: Readonly<Record<string, string>>;
-  /** The params of its `initialize`. */
+  /** What it speaks, where the operator knows; `auto` by default. */
+  readonly protocol?: 'auto' | Era;
+  /** The params of its `initialize`, and of the `server/discover` before it. */
   readonly params: unknown;
+  readonly discover: unknown;
   readonly redact: Redact;
 }
 
@@ -62,7 +66,9 @@ export class Supervisor {
   #launch: Launch;
   #state: State = STOPPED;
   #child: Child | undefined;
-  #handshake: ((message: RpcMessage) => boolean) | undefined;
+  #handshake: Handshake | undefined;
+  #era: Era | undefined; // what it was found to speak, until that fails or somebody stops it
+  #startBy = 0;
   #turn: Turn | undefined;
   #timer: Timer | undefined;
   #failure: Failure | undefined;
@@ -121,6 +127,7 @@ export class Supervisor {
 
   /** A new process, after the calls in flight; clears the count of restarts. */
   restart(): void {
+    this.#era = undefined;
     this.#drainMs = this.#world.limits.drainReloadMs;
     const startable = this.#launch.config.command !== undefined;
     this.#send({ type: startable ? 'restart' : 'stop' });
@@ -135,6 +142,7 @@ export class Supervisor {
 
   /** Stops it for good, after at most `drainMs` for the calls in flight; resolves when its process group is gone. */
   stop(drainMs: number): Promise<void> {
+    this.#era = undefined;
     this.#drainMs = drainMs;
     this.#send({ type: 'stop' });
     return new Promise((resolve) => {
@@ -173,7 +181,11 @@ export class Supervisor {
     const [after, effects] = step(before, event, { ...limits, autoRestart, maxRestarts });
     this.#state = after;
     if (after !== before) this.#arm(after);
-    if (after.is !== 'waiting' && after.is !== 'starting') {
+    if (after.is !== 'starting') {
+      this.#handshake?.end();
+      this.#handshake = undefined;
+    }
+    if (!isStarting(after)) {
       this.#turn?.release();
       this.#turn = undefined;
     }
@@ -189,7 +201,8 @@ export class Supervisor {
     this.#timer?.cancel();
     this.#timer = undefined;
     if (state.is === 'starting') {
-      this.#timer = clock.after(limits.startTimeoutMs, () =>
+      if (!state.plain) this.#startBy = clock.now() + limits.startTimeoutMs;
+      this.#timer = clock.after(Math.max(0, this.#startBy - clock.now()), () =>
         this.#failed({ what: `did not finish its handshake in ${limits.startTimeoutMs} ms` }),
       );
     } else if (state.is === 'running' && state.restarts > 0) {
@@ -218,7 +231,8 @@ export class Supervisor {
 
   #spawn(): void {
     const { clock, limits, log } = this.#world;
-    const { config, env, params, redact } = this.#launch;
+    const { config, env, params, discover, redact, protocol = 'auto' } = this.#launch;
+    const plain = this.#state.is === 'starting' && this.#state.plain;
     const child = new Child({
       command: config.command ?? '',
       args: config.args,
@@ -227,7 +241,10 @@ export class Supervisor {
       limits,
       onLine: (line) => this.#heard(line, child),
       onStderr: this.#stderrLog(redact),
-      onDead: (end) => this.#failed(end),
+      onDead: (end) => {
+        if (this.#handshake?.probing && end.notSpawned === undefined) this.#respawn(end.what);
+        else this.#failed(end);
+      },
       onGone: () => {
         this.#child = undefined;
         this.#send({ type: 'gone', now: clock.now() });
@@ -235,17 +252,29 @@ export class Supervisor {
     });
     this.#child = child;
     log.debug(this.#name, 'spawn', redact(`started ${[config.command, ...config.args].join(' ')}`), { pid: child.pid });
-    this.#handshake = startHandshake(child, {
-      params,
-      onDone: (profile) => {
-        this.#handshake = undefined;
+    this.#handshake = new Handshake(child, {
+      clock,
+      protocol: plain ? 'legacy' : protocol === 'auto' ? (this.#era ?? 'auto') : protocol,
+      discover,
+      initialize: params,
+      probeMs: Math.min(limits.probeMs, limits.startTimeoutMs / 3),
+      wedgedMs: (limits.startTimeoutMs * 2) / 3,
+      onDone: (profile, sure) => {
+        this.#era = sure ? profile.era : undefined;
         this.#send({ type: 'ready' });
         if (this.#state.is !== 'running') return;
         log.info(this.#name, 'running', `running (MCP ${profile.revision})`, { pid: child.pid });
         this.#events.onUp(child, profile);
       },
       onFailed: (what) => this.#failed({ what }),
+      onWedged: () => this.#respawn('said nothing'),
     });
+  }
+
+  /** The probe may be what it did not survive: that is no failure (R-11, R-12). */
+  #respawn(what: string): void {
+    this.#world.log.info(this.#name, 'respawn', `${what} before it answered server/discover, started again without it`);
+    this.#send({ type: 'respawn' });
   }
 
   /** Logs stderr at level debug, in whole lines: a chunk may end in the middle of a secret. */
@@ -268,7 +297,7 @@ export class Supervisor {
     if (message.kind === 'malformed') child.note(Buffer.concat([line, Buffer.from('\n')]));
     else
       for (const each of message.kind === 'batch' ? message.messages : [message]) {
-        if (each.kind !== 'malformed' && this.#handshake?.(each) !== true) this.#events.onEarly(each, child);
+        if (each.kind !== 'malformed' && this.#handshake?.take(each) !== true) this.#events.onEarly(each, child);
       }
   }
 
@@ -279,7 +308,7 @@ export class Supervisor {
     const wasUp = this.#state.is === 'running' || this.#state.is === 'draining';
     const failure = { message: redact(end.what).slice(0, MAX_MESSAGE_CHARS), at: clock.timestamp(), stderr: this.#shownTail() };
     this.#failure = failure;
-    this.#handshake = undefined;
+    if (!wasUp) this.#era = undefined;
     this.#send({ type: 'failed', now: clock.now(), jitter: random() * 2 - 1 });
     this.#report(failure, end);
     if (wasUp) {

@@ -1,6 +1,7 @@
 // The vocabulary of discovery (2026-07-28, server/discover): how the proxy asks a child what it is, and what the
 // answer says about its era.
 
+import { memberOf } from '../wire/envelope.ts';
 import { isObject, type RpcResponse } from '../wire/jsonrpc.ts';
 import type { Implementation, Profile } from './legacy.ts';
 import { isModern, MODERN } from './revisions.ts';
@@ -25,7 +26,7 @@ export function discoverParams(clientInfo: Implementation): unknown {
 export function readDiscoverResult({ result, error, raw, layout }: RpcResponse): Profile | 'none-in-common' | 'unusable' {
   if (isObject(result) && listOf(result['supportedVersions']).includes(MODERN.version)) {
     const capabilities = isObject(result['capabilities']) ? result['capabilities'] : {};
-    const at = layout.top.find(({ name }) => name === 'result');
+    const at = memberOf(layout.top, 'result');
     return { era: MODERN.era, revision: MODERN.version, capabilities, raw: raw.subarray(at?.at, at?.end) };
   }
   if (!isObject(error) || error['code'] !== UNSUPPORTED_VERSION || !isObject(error['data'])) return 'unusable';

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { restartsOf, statusOf, step, STOPPED, type Effect, type Event, type Policy, type State, type Status } from '../../src/child/lifecycle.ts';
+import { isStarting, restartsOf, statusOf, step, STOPPED, type Effect, type Event, type Policy, type State, type Status } from '../../src/child/lifecycle.ts';
 
 const POLICY: Policy = { autoRestart: true, maxRestarts: 3, backoffFirstMs: 1_000, backoffMaxMs: 30_000, backoffJitter: 0.2, halfOpenMs: 60_000 };
 
 type Type = Event['type'];
-const TYPES: readonly Type[] = ['start', 'turn', 'ready', 'healthy', 'drained', 'backoff-over', 'idle', 'failed', 'gone', 'restart', 'stop'];
+const TYPES: readonly Type[] = ['start', 'turn', 'ready', 'healthy', 'drained', 'backoff-over', 'idle', 'failed', 'gone', 'restart', 'stop', 'respawn'];
 
 function event(type: Type, now = 0, jitter = 0): Event {
   switch (type) {
@@ -62,7 +62,8 @@ function check(before: State, type: Type, after: State, effects: readonly Effect
   assert.equal(effects.includes('queue'), after.is === 'waiting' && before.is !== 'waiting', 'a turn is asked for on entering "waiting"');
   if (before.is === 'running' && effects.includes('stop')) assert.ok(type === 'failed' || type === 'idle', `${type} stops without a drain`);
   if (before.is === 'running' && (type === 'stop' || type === 'restart')) assert.deepEqual(effects, ['drain']);
-  if ('next' in after) assert.equal(PROCESS[after.next.is], 'none', 'what follows a process has none');
+  if ('next' in after) assert.ok(PROCESS[after.next.is] === 'none' || (after.next.is === 'starting' && after.next.plain), 'what follows a process has none');
+  if (type === 'respawn' && after !== before) assert.ok(before.is === 'starting' && !before.plain, 'a start without a probe is not repeated');
   if (after !== before) return then;
   assert.deepEqual(effects, [], 'what changes nothing does nothing');
   return then;
@@ -148,21 +149,46 @@ const error = { is: 'error', restarts: 3, at: 0 } as const;
 /** A state, its status, its restarts, and where each event leads; an event that is not named changes nothing. */
 const TABLE: readonly (readonly [State, Status, number, Partial<Record<Type, readonly [State, ...Effect[]]>>])[] = [
   [STOPPED, 'stopped', 0, { start: [waiting, 'queue'], restart: [again, 'queue'], stop: [STOPPED] }],
-  [waiting, 'starting', 0, { turn: [{ ...waiting, is: 'starting' }, 'spawn'], restart: [again], stop: [STOPPED] }],
-  [{ ...again, restarts: 2 }, 'restarting', 2, { turn: [{ ...again, is: 'starting', restarts: 2 }, 'spawn'], restart: [again], stop: [STOPPED] }],
+  [waiting, 'starting', 0, { turn: [{ ...waiting, is: 'starting', plain: false }, 'spawn'], restart: [again], stop: [STOPPED] }],
+  [{ ...again, restarts: 2 }, 'restarting', 2, { turn: [{ ...again, is: 'starting', plain: false, restarts: 2 }, 'spawn'], restart: [again], stop: [STOPPED] }],
   [
-    { ...waiting, is: 'starting' },
+    { ...waiting, is: 'starting', plain: false },
     'starting',
     0,
     {
       ready: [{ is: 'running', restarts: 0 }],
       failed: [{ is: 'stopping', next: { is: 'backoff', restarts: 1, until: 2_000 }, idle: false }, 'stop'],
       restart: [{ is: 'stopping', next: again, idle: false }, 'stop'],
+      respawn: [{ is: 'stopping', next: { ...waiting, is: 'starting', plain: true }, idle: false }, 'stop'],
       stop: [{ is: 'stopping', next: STOPPED, idle: false }, 'stop'],
     },
   ],
   [
-    { ...again, is: 'starting', restarts: 2 },
+    { ...again, is: 'starting', plain: false, restarts: 2 },
+    'restarting',
+    2,
+    {
+      ready: [{ is: 'running', restarts: 2 }],
+      failed: [{ is: 'stopping', next: { is: 'backoff', restarts: 3, until: 5_000 }, idle: false }, 'stop'],
+      restart: [{ is: 'stopping', next: again, idle: false }, 'stop'],
+      respawn: [{ is: 'stopping', next: { ...again, is: 'starting', plain: true, restarts: 2 }, idle: false }, 'stop'],
+      stop: [{ is: 'stopping', next: STOPPED, idle: false }, 'stop'],
+    },
+  ],
+  [
+    { ...waiting, is: 'starting', plain: false, restarts: 3, halfOpen: true },
+    'starting',
+    3,
+    {
+      ready: [{ is: 'running', restarts: 0 }],
+      failed: [{ is: 'stopping', next: { is: 'error', restarts: 3, at: 1_000 }, idle: false }, 'stop'],
+      restart: [{ is: 'stopping', next: again, idle: false }, 'stop'],
+      respawn: [{ is: 'stopping', next: { ...waiting, is: 'starting', plain: true, restarts: 3, halfOpen: true }, idle: false }, 'stop'],
+      stop: [{ is: 'stopping', next: STOPPED, idle: false }, 'stop'],
+    },
+  ],
+  [
+    { ...again, is: 'starting', plain: true, restarts: 2 },
     'restarting',
     2,
     {
@@ -173,14 +199,13 @@ const TABLE: readonly (readonly [State, Status, number, Partial<Record<Type, rea
     },
   ],
   [
-    { ...waiting, is: 'starting', restarts: 3, halfOpen: true },
-    'starting',
-    3,
+    { is: 'stopping', next: { ...again, is: 'starting', plain: true, restarts: 2 }, idle: false },
+    'restarting',
+    2,
     {
-      ready: [{ is: 'running', restarts: 0 }],
-      failed: [{ is: 'stopping', next: { is: 'error', restarts: 3, at: 1_000 }, idle: false }, 'stop'],
-      restart: [{ is: 'stopping', next: again, idle: false }, 'stop'],
-      stop: [{ is: 'stopping', next: STOPPED, idle: false }, 'stop'],
+      gone: [{ ...again, is: 'starting', plain: true, restarts: 2 }, 'spawn'],
+      restart: [{ is: 'stopping', next: again, idle: false }],
+      stop: [{ is: 'stopping', next: STOPPED, idle: false }],
     },
   ],
   [
@@ -295,6 +320,15 @@ const TABLE: readonly (readonly [State, Status, number, Partial<Record<Type, rea
   [error, 'error', 3, { restart: [again, 'queue'], stop: [STOPPED] }],
   [{ ...error, at: 1_000 - 60_000 }, 'error', 3, { start: [{ ...waiting, restarts: 3, halfOpen: true }, 'queue'], restart: [again, 'queue'], stop: [STOPPED] }],
 ];
+
+test('a turn is held, or waited for, until the start is over, the second one without a probe included', () => {
+  const starting = { ...waiting, is: 'starting', plain: true } as const;
+  for (const state of [waiting, starting, { is: 'stopping', next: starting, idle: false }] as const) assert.equal(isStarting(state), true);
+  for (const [state] of TABLE) {
+    if (state.is === 'stopping' && state.next.is === 'waiting') assert.equal(isStarting(state), false);
+    if (['stopped', 'running', 'draining', 'backoff', 'error'].includes(state.is)) assert.equal(isStarting(state), false);
+  }
+});
 
 for (const [state, status, restarts, moves] of TABLE) {
   test(`${JSON.stringify(state)} is "${status}" with ${restarts} restarts and obeys ${Object.keys(moves).join(', ')} only`, () => {

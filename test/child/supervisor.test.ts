@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import type { ProxyError } from '../../src/base/errors.ts';
@@ -84,6 +84,9 @@ function supervise(t: TestContext, launch: Launch, { turns = new Turns(4), ...op
   return it;
 }
 
+/** A launch of what is known to be legacy: there is no probe, and so no second process for a start. */
+const legacy = (launch: Launch): Launch => ({ ...launch, protocol: 'legacy' });
+
 /** Starts it and waits until it runs. */
 async function runs(it: ReturnType<typeof supervise>): Promise<void> {
   it.supervisor.start();
@@ -137,12 +140,12 @@ test('the answer to initialize counts in a batch as well, with what else is in i
   const welcome = { protocolVersion: '2025-06-18', capabilities: {}, serverInfo: { name: 's', version: '1' } };
   const it = supervise(
     t,
-    launchScript(`process.stdin.once('data', (line) => {
+    legacy(launchScript(`process.stdin.once('data', (line) => {
       const { id } = JSON.parse(line);
       const news = (data) => ({ jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data } });
       console.log(JSON.stringify([news('before'), { jsonrpc: '2.0', id, result: ${JSON.stringify(welcome)} }, 'nonsense', news('after')]));
       process.stdin.on('end', process.exit);
-    });`),
+    });`)),
   );
   await runs(it);
   assert.equal(it.ups[0]!.profile.revision, '2025-06-18');
@@ -152,7 +155,7 @@ test('the answer to initialize counts in a batch as well, with what else is in i
 // ---- failures and their delays
 
 test('a server that fails at every start is restarted after 1, 2 and 4 s, then it is in error, and each failure is told', async (t) => {
-  const it = supervise(t, launchOf('dies-at-start.mjs', ['cannot find the database']));
+  const it = supervise(t, legacy(launchOf('dies-at-start.mjs', ['cannot find the database'])));
   it.supervisor.start();
   for (const [restarts, ms] of [[1, 1_000], [2, 2_000], [3, 4_000]] as const) {
     await it.reaches(`restarting ${restarts}`);
@@ -185,7 +188,7 @@ test('a server that fails at every start is restarted after 1, 2 and 4 s, then i
 
 for (const [random, ms] of [[0, 800], [0.25, 900], [0.999_999, 1_200]] as const) {
   test(`where chance says ${random} the delay of a second is ${ms} ms`, async (t) => {
-    const it = supervise(t, launchOf('dies-at-start.mjs'), { random: () => random });
+    const it = supervise(t, legacy(launchOf('dies-at-start.mjs')), { random: () => random });
     it.supervisor.start();
     await it.reaches('restarting 1');
     await it.clock.run(ms - 1);
@@ -237,7 +240,7 @@ test('restarts of a server that dies again before it was healthy go on counting'
 });
 
 test('a handshake that is not done in time is a failure, and its process is stopped before the next one starts', async (t) => {
-  const it = supervise(t, launchOf('hangs-in-handshake.mjs'));
+  const it = supervise(t, legacy(launchOf('hangs-in-handshake.mjs')));
   it.supervisor.start();
   await until(() => it.starts().length === 1, 'its process');
   await it.clock.run(100_000);
@@ -275,10 +278,237 @@ for (const [how, message] of [
   });
 }
 
+// ---- the era (R-8 to R-13); the handshake has its own tests
+
+const probed = (how: string, ...args: string[]): Launch => launchOf('probed.mjs', [how, ...args]);
+
+/** The methods that a process has been sent, in all its lives. */
+function journal(t: TestContext, launch: Launch): { readonly launch: Launch; methods(): string[] } {
+  const file = join(tempDir(t), 'journal');
+  return {
+    launch: { ...launch, env: { ...launch.env, JOURNAL: file } },
+    methods: () => readFileSync(file, 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line).method),
+  };
+}
+
+for (const [how, ...args] of [['-32601'], ['-32602'], ['-32022', '{"supported":["2025-11-25"]}'], ['empty']] as const) {
+  test(`a server that answers the probe with ${[how, ...args].join(' ')} is legacy, and after a restart it is not probed again`, async (t) => {
+    const { launch, methods } = journal(t, probed(how, ...args));
+    const it = supervise(t, launch);
+    await runs(it);
+    await until(() => methods().length === 3, 'all of its handshake');
+    process.kill(it.starts()[0]!, 'SIGKILL');
+    await it.reaches('restarting 1');
+    await it.clock.run(1_000);
+    await it.reaches('running 1');
+    assert.deepEqual(it.ups.map(({ profile }) => profile.era), ['legacy', 'legacy']);
+    assert.equal(it.spawns(), 2);
+    await until(() => methods().length === 5, 'all of it');
+    assert.deepEqual(methods(), ['server/discover', ...Array(2).fill(['initialize', 'notifications/initialized']).flat()]);
+  });
+}
+
+test('a modern server hears server/discover and nothing else before its first call, at every start (T-105)', async (t) => {
+  const { launch, methods } = journal(t, launchOf('server.mjs', ['--modern']));
+  const it = supervise(t, launch);
+  await runs(it);
+  const { profile } = it.ups[0]!;
+  assert.deepEqual([profile.era, profile.revision, JSON.parse(profile.raw.toString()).supportedVersions], ['modern', '2026-07-28', ['2026-07-28']]);
+  assert.equal(it.log('running')[0]!.message, 'running (MCP 2026-07-28)');
+  process.kill(it.starts()[0]!, 'SIGKILL');
+  await it.reaches('restarting 1');
+  await it.clock.run(1_000);
+  await it.reaches('running 1');
+  assert.deepEqual(methods(), ['server/discover', 'server/discover']);
+});
+
+test('a server that exits on the probe is started once more without it, which is no restart, and is not probed after that (R-12)', async (t) => {
+  const { launch, methods } = journal(t, probed('exit'));
+  const it = supervise(t, launch);
+  it.supervisor.start();
+  await until(() => {
+    it.clock.advance(25);
+    return it.ups.length === 1;
+  }, 'its handshake');
+  assert.deepEqual(it.statuses(), ['starting 0', 'running 0']);
+  assert.deepEqual([it.failures, it.spawns()], [[], 2]);
+  assert.match(it.log('respawn')[0]!.message, /^exited with code 0 before it answered server\/discover/);
+  assert.deepEqual(group(it.starts()[0]!), []);
+  process.kill(it.starts()[1]!, 'SIGKILL');
+  await it.reaches('restarting 1');
+  await it.clock.run(1_000);
+  await it.reaches('running 1');
+  assert.equal(it.spawns(), 3);
+  assert.deepEqual(methods().filter((method) => method !== 'notifications/initialized'), ['server/discover', 'initialize', 'initialize']);
+});
+
+test('a server that exits with a probe and without one has failed once, and both are tried at its next start', async (t) => {
+  const it = supervise(t, launchOf('dies-at-start.mjs', ['no database'], { maxRestarts: 1 }));
+  it.supervisor.start();
+  for (const [status, spawns] of [['restarting 1', 2], ['error 1', 4]] as const) {
+    await until(() => {
+      it.clock.advance(25);
+      return `${it.supervisor.status} ${it.supervisor.restarts}` === status;
+    }, status);
+    assert.equal(it.spawns(), spawns);
+  }
+  assert.deepEqual(it.failures.map(({ message, stderr }) => [message, stderr]), Array(2).fill(['exited with code 1', 'no database']));
+});
+
+test('a program that cannot be spawned is not tried again without a probe', async (t) => {
+  const it = supervise(t, launchOf('', [], { command: '/no/such/program', args: [], maxRestarts: 0 }));
+  it.supervisor.start();
+  await it.reaches('error 0');
+  assert.equal(it.spawns(), 1);
+});
+
+test('a server that never answers the probe gets initialize 5 s later, and is probed again at its next start (R-13)', async (t) => {
+  const { launch, methods } = journal(t, probed('never'));
+  const it = supervise(t, launch);
+  it.supervisor.start();
+  for (const restarts of [0, 1]) {
+    await until(() => methods().filter((method) => method === 'server/discover').length === restarts + 1, 'the probe');
+    await it.clock.run(4_999);
+    assert.equal(it.supervisor.status, restarts === 0 ? 'starting' : 'restarting');
+    await it.clock.run(1);
+    await it.reaches(`running ${restarts}`);
+    if (restarts === 0) it.call('poke');
+    if (restarts === 0) await until(() => it.lines.length === 1, 'an answer');
+    process.kill(it.starts().at(-1)!, 'SIGKILL');
+    await it.reaches(`restarting ${restarts + 1}`);
+    await it.clock.run(1_000 * 2 ** restarts);
+  }
+});
+
+test('a server that is wedged by the probe is started without it after two thirds of the time for a start, and works (R-11, T-104a)', async (t) => {
+  const it = supervise(t, probed('wedge'));
+  it.supervisor.start();
+  await until(() => it.starts().length === 1, 'its process');
+  await it.clock.run(119_999);
+  assert.equal(it.log('respawn').length, 0);
+  await it.clock.run(1);
+  await until(() => {
+    it.clock.advance(25);
+    return it.ups.length === 1;
+  }, 'its handshake');
+  assert.deepEqual(it.statuses(), ['starting 0', 'running 0']);
+  assert.deepEqual([it.failures, it.spawns(), it.ups[0]!.profile.era], [[], 2, 'legacy']);
+  assert.deepEqual(group(it.starts()[0]!), []);
+});
+
+test('the start of a server that hangs with a probe and without one has 180 s in all', async (t) => {
+  const it = supervise(t, launchOf('hangs-in-handshake.mjs', [], { maxRestarts: 0 }));
+  it.supervisor.start();
+  const before = it.clock.now();
+  await until(() => it.starts().length === 1, 'its process');
+  await it.clock.run(120_000);
+  await until(() => {
+    it.clock.advance(25);
+    return it.starts().length === 2;
+  }, 'its second process');
+  await it.clock.run(before + 179_999 - it.clock.now());
+  assert.equal(it.supervisor.status, 'starting');
+  await it.clock.run(1);
+  assert.equal(it.supervisor.status, 'error');
+  assert.equal(it.failures[0]!.message, 'did not finish its handshake in 180000 ms');
+});
+
+for (const [how, era] of [['late', 'modern'], ['late-refusal', 'modern'], ['late-dual', 'legacy']] as const) {
+  test(`a probe that is answered after initialize was written (${how}): the server is ${era} (R-11)`, async (t) => {
+    const it = supervise(t, probed(how));
+    it.supervisor.start();
+    await until(() => it.starts().length === 1, 'its process');
+    await it.clock.run(5_000);
+    await it.reaches('running 0');
+    assert.deepEqual([it.ups[0]!.profile.era, it.spawns()], [era, 1]);
+  });
+}
+
+test('a server that knows only other modern versions has failed, without another try', async (t) => {
+  const { launch, methods } = journal(t, probed('-32022', '{"supported":["2027-01-01"]}'));
+  const it = supervise(t, { ...launch, config: { ...launch.config, maxRestarts: 0 } });
+  it.supervisor.start();
+  await it.reaches('error 0');
+  assert.equal(it.failures[0]!.message, 'has no protocol version in common with the proxy');
+  assert.deepEqual(methods(), ['server/discover']);
+});
+
+test('what the operator says is not tried: "legacy" is never probed, "modern" never initialized', async (t) => {
+  for (const [protocol, args, first] of [['legacy', ['--modern'], 'initialize'], ['modern', ['--modern'], 'server/discover'], ['modern', [], 'server/discover']] as const) {
+    const { launch, methods } = journal(t, launchOf('server.mjs', args, { maxRestarts: 0 }));
+    const it = supervise(t, { ...launch, protocol });
+    it.supervisor.start();
+    await it.reaches(args.length === 0 ? 'error 0' : 'running 0');
+    assert.equal(methods()[0], first);
+    assert.equal(methods().includes('initialize'), protocol === 'legacy');
+    assert.deepEqual(it.failures.map(({ message }) => message), args.length === 0 ? ['answered server/discover with nothing usable'] : []);
+  }
+});
+
+test('what was found out about a server is forgotten when it fails, and when somebody restarts or stops it; not when it was idle', async (t) => {
+  const { launch, methods } = journal(t, launchOf('server.mjs'));
+  const it = supervise(t, launch);
+  const firsts = (): string[] => methods().filter((_, k, all) => k === 0 || all[k - 1] === 'notifications/initialized');
+  await runs(it);
+  it.supervisor.idle();
+  await it.reachesAfterStop('stopped 0');
+  await runs(it);
+  it.supervisor.restart();
+  it.drains.at(-1)!.done();
+  await it.reachesAfterStop('running 0');
+  void it.supervisor.stop(0);
+  it.drains.at(-1)!.done();
+  it.supervisor.start();
+  await it.reachesAfterStop('running 0');
+  await until(() => methods().filter((method) => method === 'notifications/initialized').length === 4, 'all of it');
+  assert.deepEqual(firsts(), ['server/discover', 'initialize', 'server/discover', 'server/discover']);
+
+  // The upgrade of a legacy server to one that is modern only costs one failed start.
+  it.launch({ ...launch, config: { ...launch.config, args: [fixture('server.mjs'), '--modern-only'] } });
+  it.call('die');
+  await it.reaches('restarting 1');
+  await it.clock.run(1_000);
+  await it.reaches('restarting 2');
+  assert.match(it.failures.at(-1)!.message, /^refused initialize \(-32022/);
+  await until(() => {
+    it.clock.advance(25);
+    return it.supervisor.running;
+  }, 'its next start');
+  assert.equal(it.ups.at(-1)!.profile.era, 'modern');
+});
+
+test('a server that is stopped, or restarted, on its way to a start without a probe obeys', async (t) => {
+  for (const what of ['stop', 'restart'] as const) {
+    const it = supervise(t, launchOf('hangs-in-handshake.mjs'));
+    it.supervisor.start();
+    await until(() => it.starts().length === 1, 'its process');
+    it.clock.advance(120_000);
+    assert.equal(it.log('respawn').length, 1);
+    it.launch(launchOf('server.mjs'));
+    if (what === 'stop') void it.supervisor.stop(0);
+    else it.supervisor.restart();
+    await it.reachesAfterStop(what === 'stop' ? 'stopped 0' : 'running 0');
+    assert.equal(it.spawns(), what === 'stop' ? 1 : 2);
+  }
+});
+
+test('a start without a probe keeps the turn of the one before it', async (t) => {
+  const turns = new Turns(1);
+  const first = supervise(t, probed('exit'), { turns });
+  const second = supervise(t, launchOf('server.mjs'), { turns, entries: first.world.entries });
+  first.supervisor.start();
+  second.supervisor.start();
+  await until(() => {
+    first.clock.advance(25);
+    return second.supervisor.running;
+  }, 'the other one');
+  assert.deepEqual(first.log('spawn').map(({ pid }) => pid), [...first.starts(), ...second.starts()]);
+});
+
 // ---- half-open
 
 test('after a server has given up a start is refused for 60 s, then it is one attempt, whose failure is told once', async (t) => {
-  const it = supervise(t, launchOf('dies-at-start.mjs', [], { maxRestarts: 0 }));
+  const it = supervise(t, legacy(launchOf('dies-at-start.mjs', [], { maxRestarts: 0 })));
   it.supervisor.start();
   await it.reaches('error 0');
   for (let attempt = 2; attempt <= 4; attempt++) {
@@ -559,7 +789,7 @@ test('kill ends the process group at once', posix, async (t) => {
 
 test('only as many as there are turns are in their handshake, and a failed one gives its turn back before its next attempt', async (t) => {
   const turns = new Turns(1);
-  const first = supervise(t, launchOf('hangs-in-handshake.mjs'), { turns, limits: { startTimeoutMs: 5_000 } });
+  const first = supervise(t, legacy(launchOf('hangs-in-handshake.mjs')), { turns, limits: { startTimeoutMs: 5_000 } });
   const second = supervise(t, launchOf('server.mjs'), { turns });
   first.supervisor.start();
   second.supervisor.start();
@@ -649,7 +879,7 @@ test('values of its environment and other secrets are shown nowhere, whatever a 
     { env: { SECRET }, maxRestarts: 0 },
     [other],
   );
-  const it = supervise(t, { ...launch, config: { ...launch.config, args: [...launch.config.args, SECRET, other] }, env: { OTHER: other } });
+  const it = supervise(t, legacy({ ...launch, config: { ...launch.config, args: [...launch.config.args, SECRET, other] }, env: { OTHER: other } }));
   it.supervisor.start();
   await it.reaches('error 0');
   assert.equal(it.failures[0]!.message, 'refused initialize (1: bad *** ***)');
@@ -667,7 +897,7 @@ test('a secret is not shown in halves either, wherever what is shown of an error
        });`,
       { env: { SECRET }, maxRestarts: 0 },
     );
-    const it = supervise(t, launch);
+    const it = supervise(t, legacy(launch));
     it.supervisor.start();
     await it.reaches('error 0');
     const { message } = it.failures[0]!;

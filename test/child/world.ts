@@ -9,6 +9,7 @@ import type { Launch } from '../../src/child/supervisor.ts';
 import { LIMITS, type Limits } from '../../src/config/limits.ts';
 import type { ServerConfig } from '../../src/config/schema.ts';
 import type { World } from '../../src/config/world.ts';
+import { discoverParams } from '../../src/protocol/discover.ts';
 import { initializeParams } from '../../src/protocol/legacy.ts';
 import { fakeClock, type FakeClock } from '../support/clock.ts';
 import { fixture } from '../support/files.ts';
@@ -58,8 +59,8 @@ export function launchOf(name: string, args: readonly string[] = [], over: Parti
     protocol: 'auto',
     ...over,
   };
-  const params = initializeParams({ name: 'proxy', version: '1.0.0' });
-  return { config, env: {}, params, redact: createRedact([...secrets, ...Object.values(config.env)]) };
+  const clientInfo = { name: 'proxy', version: '1.0.0' };
+  return { config, env: {}, params: initializeParams(clientInfo), discover: discoverParams(clientInfo), redact: createRedact([...secrets, ...Object.values(config.env)]) };
 }
 
 /** A launch of a script given as text. */

@@ -18,7 +18,8 @@ const posix = { skip: process.platform === 'win32' };
 function serve(t: TestContext, launch: Launch, { limits = {} }: { limits?: Partial<Limits> } = {}) {
   const dir = tempDir(t);
   const [startsFile, journalFile] = [join(dir, 'starts'), join(dir, 'journal')];
-  const withFiles = (other: Launch): Launch => ({ ...other, env: { ...other.env, STARTS: startsFile, JOURNAL: journalFile } });
+  // Known to be legacy, so that a child sees nothing but what this is about.
+  const withFiles = (other: Launch): Launch => ({ protocol: 'legacy', ...other, env: { ...other.env, STARTS: startsFile, JOURNAL: journalFile } });
   const clock = noon();
   const world = testWorld(clock, { limits });
   const told: boolean[] = [];

@@ -69,7 +69,7 @@ for (const [what, entry, message, data] of [
 }
 
 test('restarts come after 1, 2, 4, 8, 16, 30 and 30 seconds, and then the server is given up', async (t) => {
-  const { proxy, clock, statusOf } = await start(t, { x: { ...node('dies-at-start.mjs'), maxRestarts: 7 } });
+  const { proxy, clock, statusOf } = await start(t, { x: { ...node('dies-in-handshake.mjs'), maxRestarts: 7 } });
   for (const [k, seconds] of [1, 2, 4, 8, 16, 30, 30].entries()) {
     const { status, error } = await proxy.becomes('x', ({ restartCount }: any) => restartCount === k + 1);
     assert.deepEqual([status, error], ['restarting', 'exited with code 1']);
@@ -87,7 +87,7 @@ test('restarts come after 1, 2, 4, 8, 16, 30 and 30 seconds, and then the server
 
 for (const [chance, ms] of [[0, 800], [0.25, 900], [1, 1_200]] as const) {
   test(`chance moves the first restart to ${ms} ms`, async (t) => {
-    const { proxy, clock } = await start(t, { x: node('dies-at-start.mjs') }, { random: () => chance });
+    const { proxy, clock } = await start(t, { x: node('dies-in-handshake.mjs') }, { random: () => chance });
     await proxy.becomes('x', 'restarting');
     await clock.run(ms - 1);
     assert.equal(proxy.spawned('x').length, 1);
@@ -102,7 +102,7 @@ for (const [what, entry, starts] of [
   ['autoRestart: false', { autoRestart: false }, 1],
 ] as const) {
   test(`with ${what}, a server that never starts is started ${starts} times; then requests get 503 with the reason at once`, async (t) => {
-    const proxy = await startProxy(t, { x: { ...node('dies-at-start.mjs', 'cannot find the database'), ...entry } }, { limits: { backoffFirstMs: 1 } });
+    const proxy = await startProxy(t, { x: { ...node('dies-in-handshake.mjs', 'cannot find the database'), ...entry } }, { limits: { backoffFirstMs: 1 } });
     const waiting = await proxy.call('x', 'tools/list', {}, { id: 'w' });
     await proxy.becomes('x', 'error');
     for (const reply of [waiting, await proxy.call('x', 'tools/list', {}, { id: 'w' })]) {
@@ -130,7 +130,7 @@ test('a command that cannot be started takes the same steps, and requests are to
 });
 
 test('a server that was given up is tried once more by the first request after a minute, and no more than once', async (t) => {
-  const { proxy, clock, statusOf } = await start(t, { x: { ...node('dies-at-start.mjs'), maxRestarts: 0 } });
+  const { proxy, clock, statusOf } = await start(t, { x: { ...node('dies-in-handshake.mjs'), maxRestarts: 0 } });
   await proxy.becomes('x', 'error');
   await clock.run(59_999);
   assert.equal((await proxy.call('x', 'tools/list')).status, 503);

@@ -186,8 +186,8 @@ test('each session has a process of its own, started with its own initialize; si
   assert.deepEqual([await a.pid(), await b.pid(), await proxy.simplePid()], pids);
   for (const [n, session] of [a, b].entries()) {
     const { messages: seen } = await session.tool('journal');
-    assert.deepEqual(seen[0].params, params[n]);
-    assert.deepEqual(seen.map(({ method }: any) => method), ['initialize', 'notifications/initialized', 'tools/call', 'tools/call', 'tools/call']);
+    assert.deepEqual(seen[1].params, params[n]);
+    assert.deepEqual(seen.map(({ method }: any) => method), ['server/discover', 'initialize', 'notifications/initialized', 'tools/call', 'tools/call', 'tools/call']);
   }
   assert.deepEqual(proxy.living.sort(), pids.sort());
 });
@@ -197,7 +197,7 @@ test('a revision that the proxy does not know is replaced by the newest with ses
   for (const protocolVersion of ['1999-01-01', '2026-07-28', 5, null]) {
     const session = await proxy.open({ protocolVersion });
     const { messages: seen } = await session.tool('journal');
-    assert.deepEqual([seen[0].params.protocolVersion, seen[0].params.clientInfo.name, session.welcome.protocolVersion], ['2025-11-25', 'client', '2025-11-25']);
+    assert.deepEqual([seen[1].params.protocolVersion, seen[1].params.clientInfo.name, session.welcome.protocolVersion], ['2025-11-25', 'client', '2025-11-25']);
   }
 });
 
@@ -250,7 +250,7 @@ test('its client may tell it that roots and tasks changed, which a shared proces
     const said = ['notifications/initialized', 'notifications/roots/list_changed', 'notifications/tasks/status', 'notifications/progress', 'notifications/cancelled', 'tools/call', 'notifications/own'];
     for (const method of said) assert.equal((await session.send({ jsonrpc: '2.0', method, params: { taskId: '1' } })).status, 202);
     const { messages: seen } = await session.tool('journal', { until: 'notifications/own' });
-    const heard = seen.slice(2).flatMap(({ id, method }: any) => (id === undefined ? [method] : []));
+    const heard = seen.slice(3).flatMap(({ id, method }: any) => (id === undefined ? [method] : []));
     assert.deepEqual(heard, name === 'x' ? ['notifications/roots/list_changed', 'notifications/tasks/status', 'notifications/own'] : ['notifications/own']);
   }
 });

@@ -91,7 +91,7 @@ test('a client that leaves while the server starts has never called', async (t) 
   await starting.becomes('x', ({ pendingRequests }: any) => pendingRequests === 1);
   writeFileSync(gate, '');
   const methods = (await waiter).messages.map(({ method }: any) => method);
-  assert.deepEqual(methods, ['initialize', 'notifications/initialized', 'tools/call']);
+  assert.deepEqual(methods, ['server/discover', 'initialize', 'notifications/initialized', 'tools/call']);
 });
 
 test('a batch whose client leaves is cancelled call by call', async () => {

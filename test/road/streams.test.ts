@@ -244,7 +244,7 @@ test('a caller that does not read its progress is cut off, and its call is cance
   stuck.socket.pause();
   await proxy.becomes('x', ({ pendingRequests }: any) => pendingRequests === 0);
   const { messages: seen } = await proxy.tool('x', 'journal', { until: 'notifications/cancelled' });
-  assert.equal(seen.at(-2).params.requestId, seen[2].id);
+  assert.equal(seen.at(-2).params.requestId, seen[3].id);
 });
 
 test('one event that is larger than the bound is no crime', async (t) => {
