@@ -6,7 +6,7 @@
 //    config/      what the operator wants: file, schema, diff, settings, every bound
 //    http/        node:http without MCP: server, guard, router, bodies, replies
 //    child/       one supervised process: lifecycle (pure), supervisor, process, handshake
-//    relay/       many clients <-> one child: relay, subscriptions, one server, the fleet of all
+//    relay/       many clients <-> one child: relay, eras, subscriptions, one server, the fleet of all
 //    transports/  what a client may speak
 //    admin/       the operator's door
 //    index.ts     the program: settings, signals, exit codes
