@@ -340,8 +340,12 @@ describe('GET', () => {
 
   test('gets every log line that came meanwhile, equal ones too: only list changes are one as good as two (R-55)', async (t) => {
     const own = await one(t);
-    const session = await openSession(t, own);
-    for (let k = 0; k < 3; k++) await session.tool('log', { text: 'retrying', late: true });
+    const [session, other] = [await openSession(t, own), await openSession(t, own)];
+    const heard = await other.get();
+    for (let k = 0; k < 3; k++) {
+      await session.tool('log', { text: 'retrying', late: true });
+      await hears(heard); // else it could be about the next call
+    }
     const get = await session.get();
     await session.tool('changed', { what: 'tools' });
     await get.next((item) => 'event' in item && item.data.includes('tools/list_changed'));
