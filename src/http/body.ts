@@ -7,13 +7,7 @@ import { sendContinue } from './server.ts';
 
 export interface BodyOptions {
   readonly deadlines: Deadlines;
-  readonly limits: {
-    readonly maxBodyBytes: number;
-    readonly bodyTimeoutMs: number;
-    /** After a refusal, the rest of the upload is read and dropped up to these bounds, else the client never sees it. */
-    readonly discardBytes: number;
-    readonly discardMs: number;
-  };
+  readonly limits: Readonly<Record<'maxBodyBytes' | 'bodyTimeoutMs' | 'discardBytes' | 'discardMs', number>>;
 }
 
 /** Reads the whole JSON body. @throws ProxyError `media_type`, `too_large`, `request_timeout` */
@@ -75,6 +69,7 @@ function sizeProblem(bytes: number, { limits }: BodyOptions): ProxyError | undef
   return bytes > maxBodyBytes ? new ProxyError('too_large', `Payload too large: at most ${maxBodyBytes} bytes`) : undefined;
 }
 
+/** After a refusal the rest of the upload is read and dropped, up to a bound, else the client never sees the answer. */
 function discard(req: IncomingMessage, { deadlines, limits }: BodyOptions): void {
   if (req.complete) return;
   let left = limits.discardBytes;

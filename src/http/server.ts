@@ -1,7 +1,7 @@
 // The listening socket of the program: Node's timeouts set, connections and requests counted, clients that leave
 // noticed. Embedders bring their own server and need nothing of this.
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { Server as NetServer, type AddressInfo, type Socket } from 'node:net';
 import { systemClock, type Timer } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
@@ -9,19 +9,14 @@ import { encodeError } from '../wire/jsonrpc.ts';
 import { PROBE_MS } from '../wire/sse.ts';
 import { fault } from './reply.ts';
 
+type Bound =
+  | 'headersTimeoutMs' | 'bodyTimeoutMs' | 'timeoutCheckMs' | 'keepAliveTimeoutMs'
+  | 'maxHeaderBytes' | 'maxHeaders' | 'maxConnections' | 'maxUnansweredPerConnection'; // prettier-ignore
+
 export interface ListenOptions {
   readonly port: number;
   readonly host: string;
-  readonly limits: {
-    readonly headersTimeoutMs: number;
-    readonly bodyTimeoutMs: number;
-    readonly timeoutCheckMs: number;
-    readonly keepAliveTimeoutMs: number;
-    readonly maxHeaderBytes: number;
-    readonly maxHeaders: number;
-    readonly maxConnections: number;
-    readonly maxUnansweredPerConnection: number;
-  };
+  readonly limits: Readonly<Record<Bound, number>>;
   handle(req: IncomingMessage, res: ServerResponse): void;
   /** A connection was refused because there are too many. */
   onDrop(): void;
@@ -60,13 +55,13 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
   // A client that has sent its request may close its side and still read the answer.
   (server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
 
-  const sockets = new Set<Socket>();
-  const unanswered = new WeakMap<Socket, Set<ServerResponse>>();
+  /** Every connection, with its requests that are not answered yet. */
+  const connections = new Map<Socket, Set<ServerResponse>>();
   let onEmpty: (() => void) | undefined; // once it is closing
 
   function onRequest(req: IncomingMessage, res: ServerResponse): void {
-    const open = unanswered.get(req.socket) ?? new Set();
-    unanswered.set(req.socket, open.add(res));
+    const open = connections.get(req.socket) ?? new Set();
+    open.add(res);
     res.on('error', () => {}); // written to a client that has just left
     res.once('close', () => {
       open.delete(res);
@@ -88,22 +83,21 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
     onRequest(req, res);
   });
   server.on('connection', (socket) => {
-    sockets.add(socket);
+    const open = new Set<ServerResponse>();
+    connections.set(socket, open);
     socket.on('error', () => {}); // 'close' follows, and that is what everything listens to
     let probeTimer: Timer | undefined;
     socket.on('close', () => {
       probeTimer?.cancel();
       // Node closes the answer that was being sent; those that stood in line behind it hear nothing.
-      for (const res of unanswered.get(socket) ?? []) res.destroy().emit('close');
-      if (sockets.delete(socket) && sockets.size === 0) onEmpty?.();
+      for (const res of open) res.destroy().emit('close');
+      if (connections.delete(socket) && connections.size === 0) onEmpty?.();
     });
     // The end of what a client sends may be half a close or a whole one, and only writing tells: whoever has left
     // answers an interim response with a reset, which a second one meets; whoever still reads skips both (RFC 9110,
     // section 15.2).
     const probe = (): void => {
-      for (const res of unanswered.get(socket) ?? []) {
-        if (!res.headersSent && !res.destroyed && res.req.httpVersionMinor > 0) res.writeProcessing();
-      }
+      for (const res of open) if (!res.headersSent && !res.destroyed && res.req.httpVersionMinor > 0) res.writeProcessing();
     };
     socket.on('end', () => {
       probe();
@@ -112,12 +106,12 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
   });
   server.on('clientError', (error: NodeJS.ErrnoException, stream) => {
     const socket = stream as Socket;
-    const answering = [...(unanswered.get(socket) ?? [])].some((res) => res.headersSent);
+    const answering = [...(connections.get(socket) ?? [])].some((res) => res.headersSent);
     if (!socket.writable || answering) return void socket.destroy(); // it can take no other answer
-    const [status, refusal] = refusalOf(error);
+    const refusal = refusalOf(error);
     const body = encodeError('null', refusal.toRpc());
-    const head = `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n`;
-    socket.end(head + body.toString());
+    const status = `HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}\r\n`;
+    socket.end(`${status}Content-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`);
     socket.destroySoon();
   });
   server.on('drop', options.onDrop);
@@ -137,28 +131,23 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
           new Promise((done) => {
             // The http server's own `close` comes last: it takes answers that are still being sent for idle connections.
             const timer = systemClock.after(graceMs, () => {
-              for (const socket of sockets) socket.destroy();
+              for (const socket of connections.keys()) socket.destroy();
             });
             onEmpty = () => {
               timer.cancel();
               server.close(() => done());
             };
-            for (const socket of sockets) if ((unanswered.get(socket)?.size ?? 0) === 0) socket.destroy();
-            if (sockets.size === 0) onEmpty();
+            for (const [socket, open] of connections) if (open.size === 0) socket.destroy();
+            if (connections.size === 0) onEmpty();
           }),
       });
     });
   });
 }
 
-/** Status line, reason and fault for what Node's parser refused. */
-function refusalOf(error: NodeJS.ErrnoException): [status: string, refusal: ProxyError] {
-  switch (error.code) {
-    case 'HPE_HEADER_OVERFLOW':
-      return ['431 Request Header Fields Too Large', new ProxyError('headers_too_large', 'Headers too large')];
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return ['408 Request Timeout', new ProxyError('request_timeout', 'Request timeout')];
-    default:
-      return ['400 Bad Request', new ProxyError('invalid_request', 'Invalid Request: not a valid HTTP request')];
-  }
+/** What Node's parser refused, as a fault. */
+function refusalOf({ code }: NodeJS.ErrnoException): ProxyError {
+  if (code === 'HPE_HEADER_OVERFLOW') return new ProxyError('headers_too_large', 'Headers too large');
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new ProxyError('request_timeout', 'Request timeout');
+  return new ProxyError('invalid_request', 'Invalid Request: not a valid HTTP request');
 }
