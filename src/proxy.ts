@@ -128,7 +128,7 @@ export function createProxy(options: ProxyOptions): McpProxy {
     try {
       guard.admit(req, res);
       if (req.method === 'OPTIONS') return guard.options(req, res, found.is === 'method' ? found.allow : []);
-      const open = found.is === 'found' && found.route.segments[0] === 'health';
+      const open = found.is === 'found' && found.route.pattern === '/health';
       if (!open) guard.authenticate(req, res);
       if (found.is === 'none') throw notFound(path);
       if (found.is === 'method') {

@@ -13,13 +13,16 @@ type Handler<P> = (req: IncomingMessage, res: ServerResponse, params: P) => void
 
 export interface Route {
   readonly method: string;
-  readonly segments: readonly string[];
+  readonly pattern: string;
+  /** The pattern for paths, with a group for each parameter. */
+  readonly path: RegExp;
   readonly handle: Handler<Record<string, string>>;
 }
 
-/** One route; the handler's parameters are typed from the pattern. */
+/** One route; the handler's parameters are typed from the pattern. One trailing slash is ignored. */
 export function route<P extends string>(method: string, pattern: P, handle: Handler<Params<P>>): Route {
-  return { method, segments: pattern.split('/').slice(1), handle: handle as Route['handle'] };
+  const path = new RegExp(`^${pattern.replace(/:(\w+)/g, '(?<$1>[^/]+)')}/?$`);
+  return { method, pattern, path, handle: handle as Route['handle'] };
 }
 
 export type Match =
@@ -28,41 +31,24 @@ export type Match =
   | { readonly is: 'method'; readonly allow: readonly string[] }
   | { readonly is: 'none' };
 
-/** Finds the route of a path (without its query). One trailing slash is ignored; a parameter is percent-decoded once. */
+/** Finds the route of a path (without its query). A parameter is percent-decoded once. */
 export function match(routes: readonly Route[], method: string, path: string): Match {
-  const segments = path.split('/').slice(1);
-  if (segments.length > 1 && segments.at(-1) === '') segments.pop();
-  const allow: string[] = [];
-  for (const candidate of routes) {
-    const params = paramsOf(candidate.segments, segments);
+  const allow = new Set<string>();
+  for (const route of routes) {
+    const params = paramsOf(route.path.exec(path));
     if (params === undefined) continue;
-    if (candidate.method === method) return { is: 'found', route: candidate, params };
-    allow.push(candidate.method);
+    if (route.method === method) return { is: 'found', route, params };
+    allow.add(route.method);
   }
-  return allow.length > 0 ? { is: 'method', allow: [...new Set(allow)] } : { is: 'none' };
+  return allow.size > 0 ? { is: 'method', allow: [...allow] } : { is: 'none' };
 }
 
-function paramsOf(pattern: readonly string[], segments: readonly string[]): Record<string, string> | undefined {
-  if (pattern.length !== segments.length) return undefined;
-  let params: Record<string, string> | undefined;
-  for (const [k, part] of pattern.entries()) {
-    const segment = segments[k] ?? '';
-    if (!part.startsWith(':')) {
-      if (part !== segment) return undefined;
-      continue;
-    }
-    const value = decoded(segment);
-    if (value === undefined || value === '') return undefined;
-    params ??= Object.create(null) as Record<string, string>;
-    params[part.slice(1)] = value;
-  }
-  return params ?? {};
-}
-
-function decoded(segment: string): string | undefined {
-  if (!segment.includes('%')) return segment;
+function paramsOf(found: RegExpExecArray | null): Record<string, string> | undefined {
+  if (found === null) return undefined;
+  const params = found.groups ?? {};
   try {
-    return decodeURIComponent(segment);
+    for (const [name, segment] of Object.entries(params)) params[name] = decodeURIComponent(segment);
+    return params;
   } catch {
     return undefined; // a stray percent sign names nothing
   }
