@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { systemClock } from './base/clock.ts';
+import { traceOf } from './base/errors.ts';
 import { formatEntry, Log, type LogSink } from './base/log.ts';
 import { readSettings, SettingError, type Settings } from './config/env.ts';
 import { LIMITS } from './config/limits.ts';
@@ -37,7 +38,7 @@ let signalledAt: number | undefined;
 
 // An unhandled rejection is an uncaught exception to Node, too.
 process.on('uncaughtException', (thrown: unknown) => {
-  log.error('-', 'crash', `a bug ended the proxy: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}`);
+  log.error('-', 'crash', `a bug ended the proxy: ${traceOf(thrown)}`);
   proxy.kill();
   process.exit(1);
 });

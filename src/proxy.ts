@@ -19,7 +19,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Admin } from './admin/admin.ts';
 import { StatusFeed } from './admin/status.ts';
 import { Deadlines, systemClock, type Clock } from './base/clock.ts';
-import { asProxyError, ProxyError, shuttingDown } from './base/errors.ts';
+import { asProxyError, ProxyError, shuttingDown, traceOf } from './base/errors.ts';
 import { Log, type LogSink } from './base/log.ts';
 import type { Diff } from './config/diff.ts';
 import { LIMITS, type Limits } from './config/limits.ts';
@@ -90,10 +90,10 @@ export function createProxy(options: ProxyOptions): McpProxy {
   if (auth.token !== undefined && auth.token.length < 16) throw new TypeError('auth.token: expected 16 characters or more');
   const basePath = (options.basePath ?? '').replace(/\/+$/, '');
   const limits = { ...LIMITS, ...options.limits };
-  const clock = options.world?.clock ?? systemClock;
+  const { clock, random } = { clock: systemClock, random: Math.random, ...options.world };
   const log = new Log(options.log, clock);
   const deadlines = new Deadlines(clock);
-  const world = { clock, deadlines, log, limits, random: options.world?.random ?? Math.random };
+  const world = { clock, deadlines, log, limits, random };
 
   const fleet: Fleet = new Fleet({
     world,
@@ -128,8 +128,7 @@ export function createProxy(options: ProxyOptions): McpProxy {
     try {
       guard.admit(req, res);
       if (req.method === 'OPTIONS') return guard.options(req, res, found.is === 'method' ? found.allow : []);
-      const open = found.is === 'found' && found.route.pattern === '/health';
-      if (!open) guard.authenticate(req, res);
+      if (found.is !== 'found' || found.route.pattern !== '/health') guard.authenticate(req, res);
       if (found.is === 'none') throw notFound(path);
       if (found.is === 'method') {
         res.setHeader('allow', found.allow.join(', '));
@@ -139,13 +138,15 @@ export function createProxy(options: ProxyOptions): McpProxy {
       await found.route.handle(req, res, found.params);
     } catch (thrown) {
       const error = asProxyError(thrown);
-      if (error.reason === 'internal') {
-        const cause = error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : String(error.cause);
-        log.error('-', 'internal', `internal error at ${req.method} ${path}: ${cause}`);
-      }
-      if (closing !== undefined) res.setHeader('connection', 'close');
-      fault(res, error);
+      if (error.reason === 'internal') log.error('-', 'internal', `internal error at ${req.method} ${path}: ${traceOf(error.cause)}`);
+      fault(res, error, 'null', closing === undefined ? {} : { connection: 'close' });
     }
+  }
+
+  /** The path below `basePath`, and what is there. */
+  function find(req: IncomingMessage): [path: string, found: Match] {
+    const path = pathOf(req, basePath);
+    return path === undefined ? ['/', { is: 'none' }] : [path, match(routes, req.method ?? '', path)];
   }
 
   function start(): void {
@@ -168,16 +169,11 @@ export function createProxy(options: ProxyOptions): McpProxy {
 
   return {
     handle(req, res) {
-      const path = pathOf(req, basePath);
-      const found: Match = path === undefined ? { is: 'none' } : match(routes, req.method ?? '', path);
-      if (path === undefined || found.is === 'none') return false;
-      void serve(req, res, path, found);
-      return true;
+      const [path, found] = find(req);
+      if (found.is !== 'none') void serve(req, res, path, found);
+      return found.is !== 'none';
     },
-    listener(req, res) {
-      const path = pathOf(req, basePath) ?? '/';
-      void serve(req, res, path, match(routes, req.method ?? '', path));
-    },
+    listener: (req, res) => void serve(req, res, ...find(req)),
     open: () => store.open(),
     start,
     reload: (config) => store.reload(config),
@@ -191,14 +187,13 @@ export function createProxy(options: ProxyOptions): McpProxy {
 function pathOf(req: IncomingMessage, basePath: string): string | undefined {
   const target = req.url ?? '/';
   const url = target.startsWith('/') ? target : URL.canParse(target) ? new URL(target).pathname : '/';
-  const query = url.indexOf('?');
-  const path = query === -1 ? url : url.slice(0, query);
+  const [path = ''] = url.split('?', 1);
   if (basePath === '') return path;
   return path === basePath || path.startsWith(`${basePath}/`) ? path.slice(basePath.length) : undefined;
 }
 
 function notFound(path: string): ProxyError {
-  const [, server = ''] = path.split('/');
-  const hint = /^\/[^/]+\/?$/.test(path) ? `; a server is reached at /${server}/mcp and /${server}/sse` : '';
+  const server = /^\/([^/]+)\/?$/.exec(path)?.[1];
+  const hint = server === undefined ? '' : `; a server is reached at /${server}/mcp and /${server}/sse`;
   return new ProxyError('not_found', `Not found: ${path.slice(0, 200)}${hint}`);
 }

@@ -100,3 +100,8 @@ export const sessionClosed = (): ProxyError => new ProxyError('session_closed', 
 export function asProxyError(thrown: unknown): ProxyError {
   return thrown instanceof ProxyError ? thrown : new ProxyError('internal', 'Internal error', { cause: thrown });
 }
+
+/** What a bug threw, for the log. */
+export function traceOf(thrown: unknown): string {
+  return thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+}
