@@ -30,10 +30,10 @@ const HOMES: readonly Home[] = [
   },
   { what: 'the time', names: ['Date', 'performance'], modules: ['node:perf_hooks'], homes: ['base/clock.ts'] },
   { what: 'the console', names: ['console'], modules: ['node:console'], homes: ['index.ts'] },
-  { what: 'the process that it runs in', names: ['process'], modules: ['node:process'], homes: ['index.ts', 'child/process.ts', 'config/file.ts'] },
+  { what: 'the process that it runs in', names: ['process'], modules: ['node:process'], homes: ['index.ts', 'base/clock.ts', 'child/process.ts'] },
   {
-    what: 'more of that process than kill, platform, execPath and pid',
-    names: ['process(?<!import process)(?!\\.(kill|platform|execPath|pid)\\b)'],
+    what: 'more of that process than hrtime, kill, platform, execPath and pid',
+    names: ['process(?<!import process)(?!\\.(hrtime|kill|platform|execPath|pid)\\b)'],
     homes: ['index.ts'],
   },
   { what: 'the global object', names: ['global', 'globalThis'], homes: [] },

@@ -17,7 +17,10 @@ export interface Clock {
 }
 
 export const systemClock: Clock = {
-  now: () => performance.now(),
+  now() {
+    const [seconds, nanoseconds] = process.hrtime(); // as quick as `performance`, which takes 200 KiB of memory
+    return seconds * 1_000 + nanoseconds / 1e6;
+  },
   timestamp: (agoMs = 0) => new Date(Date.now() - agoMs).toISOString(),
   after(ms, then) {
     const handle = setTimeout(then, ms);
