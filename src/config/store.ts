@@ -2,6 +2,7 @@
 // judged whole before anything is touched, so what runs is always one of the states that somebody asked for.
 
 import { ProxyError } from '../base/errors.ts';
+import { isObject } from '../wire/jsonrpc.ts';
 import type { Diff } from './diff.ts';
 import { codeOf, parseConfigText, readConfigFile, writeConfigFile } from './file.ts';
 import { parseConfig, type Config } from './schema.ts';
@@ -37,7 +38,7 @@ export class ConfigStore {
     this.#bytes = file.bytes;
     const text = parseConfigText(file.bytes);
     if ('problem' in text) throw invalid([`the configuration file is ${text.problem}`]);
-    this.#take(text.json);
+    this.load(text.json);
   }
 
   /** Follows the file until `close`. */
@@ -51,14 +52,14 @@ export class ConfigStore {
     this.#watch?.close();
   }
 
-  /** Takes over the first configuration of an embedder. @throws ProxyError `invalid_config` */
-  load(json: unknown): void {
-    this.#take(json);
+  /** Takes over the first configuration of an embedder, at once. @throws ProxyError `invalid_config` */
+  load(json: unknown): Diff {
+    return this.#apply(this.#check(json));
   }
 
-  /** Takes over another one without writing it. @throws ProxyError `invalid_config` */
+  /** Takes over another one in its turn, without writing it. @throws ProxyError `invalid_config` */
   reload(json: unknown): Promise<Diff> {
-    return this.#enqueue(() => this.#take(json));
+    return this.#enqueue(() => this.load(json));
   }
 
   /** Takes over `mcpServers` of `json` and writes it to the file first. @throws ProxyError */
@@ -91,14 +92,10 @@ export class ConfigStore {
     const text = parseConfigText(file.bytes);
     if ('problem' in text) return log.error('-', 'config_invalid', `the configuration file is ${text.problem}: ${keeps}`);
     try {
-      this.#take(text.json);
+      this.load(text.json);
     } catch (error) {
       for (const problem of problemsOf(error)) log.error('-', 'config_invalid', `${problem} (${keeps})`);
     }
-  }
-
-  #take(json: unknown): Diff {
-    return this.#apply(this.#check(json));
   }
 
   #check(json: unknown): Config {
@@ -118,14 +115,13 @@ export class ConfigStore {
     const conflict = (why: string) =>
       new ProxyError('config_conflict', `The configuration file is ${why}; mend or remove it, nothing was overwritten`);
     if ('problem' in text) throw conflict(text.problem);
-    if (typeof text.json !== 'object' || text.json === null || Array.isArray(text.json)) throw conflict('not a JSON object');
+    if (!isObject(text.json)) throw conflict('not a JSON object');
 
-    const present = text.json as Record<string, unknown>;
-    const next = encode({ ...present, mcpServers });
+    const next = encode({ ...text.json, mcpServers });
     if (next.length > limits.maxConfigBytes) {
       throw new ProxyError('too_large', `Payload too large: the configuration file may have ${limits.maxConfigBytes} bytes`);
     }
-    if (file.is === 'read' && JSON.stringify(present['mcpServers']) === JSON.stringify(mcpServers)) return;
+    if (file.is === 'read' && JSON.stringify(text.json['mcpServers']) === JSON.stringify(mcpServers)) return;
     try {
       await writeConfigFile(path, next.toString());
     } catch (error) {
