@@ -16,7 +16,7 @@
 // -> child; and back: relay (id back) -> Exchange.settle -> client.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { Admin } from './admin/admin.ts';
+import { configure, health, restart } from './admin/admin.ts';
 import { StatusFeed } from './admin/status.ts';
 import { Deadlines, systemClock, type Clock } from './base/clock.ts';
 import { asProxyError, ProxyError, shuttingDown, traceOf } from './base/errors.ts';
@@ -105,15 +105,14 @@ export function createProxy(options: ProxyOptions): McpProxy {
   const status = new StatusFeed(fleet, world);
   const store = new ConfigStore(options.configPath, world, (config) => fleet.apply(config));
   const guard = new Guard(auth);
-  const admin = new Admin({ guard, fleet, store, status, world });
   const door = new Door(fleet, world, { origin: auth.publicUrl?.origin, basePath, sseEndpoint: options.sseEndpoint ?? 'auto' });
 
   const routes = [
-    route('GET', '/health', (_, res) => admin.health(res)),
-    route('HEAD', '/health', (_, res) => admin.health(res)),
-    route('GET', '/api/servers', (req, res) => admin.servers(req, res)),
-    route('POST', '/api/config', (req, res) => admin.configure(req, res)),
-    route('POST', '/api/servers/:server/restart', (req, res, { server }) => admin.restart(server, req, res)),
+    route('GET', '/health', (_, res) => health(res)),
+    route('HEAD', '/health', (_, res) => health(res)),
+    route('GET', '/api/servers', (req, res) => status.answer(req, res)),
+    route('POST', '/api/config', (req, res) => configure(store, world, req, res)),
+    route('POST', '/api/servers/:server/restart', (req, res, { server }) => restart(fleet, server, req, res)),
     route('POST', '/:server/mcp', (req, res, { server }) => door.mcp(server, req, res)),
     route('GET', '/:server/mcp', (req, res, { server }) => door.streamable.stream(server, req, res)),
     route('DELETE', '/:server/mcp', (req, res, { server }) => door.streamable.delete(server, req, res)),
@@ -135,6 +134,7 @@ export function createProxy(options: ProxyOptions): McpProxy {
         throw new ProxyError('method_not_allowed', `Method not allowed: this path takes ${found.allow.join(' or ')}`);
       }
       if (closing !== undefined) throw shuttingDown();
+      if (req.method === 'POST' && found.route.pattern.startsWith('/api/')) guard.authorize(req);
       await found.route.handle(req, res, found.params);
     } catch (thrown) {
       const error = asProxyError(thrown);

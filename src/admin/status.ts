@@ -2,10 +2,12 @@
 // they change, so that none is skipped; counters alone are collected, because at thousands of calls a second they
 // would cost more than the calls. Without readers nothing is computed.
 
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Timer } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
+import { parseAccept } from '../http/accept.ts';
+import { json } from '../http/reply.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import { encodeEvent, SseStream } from '../wire/sse.ts';
 
@@ -23,14 +25,11 @@ export class StatusFeed {
     this.#world = world;
   }
 
-  /** Every configured server by name, in config order, as one JSON object. */
-  snapshot(): string {
-    const members = this.#fleet.names().map((name) => `${JSON.stringify(name)}:${this.#json(name)}`);
-    return `{${members.join(',')}}`;
-  }
-
-  /** Opens a stream. @throws ProxyError `busy` */
-  open(res: ServerResponse): void {
+  /** Opens a stream, or answers with one object a client that asks for JSON and not for a stream. @throws ProxyError `busy` */
+  answer(req: IncomingMessage, res: ServerResponse): void {
+    const named = /application\/json/i.test(req.headers.accept ?? '');
+    const takes = parseAccept(req.headers.accept);
+    if (named && takes.json && !takes.sse) return json(res, 200, Buffer.from(this.#snapshot()));
     const { limits } = this.#world;
     if (this.#readers.size >= limits.maxStatusReaders) {
       throw new ProxyError('busy', `Too many readers of the status: at most ${limits.maxStatusReaders}`);
@@ -38,7 +37,7 @@ export class StatusFeed {
     this.#flush(); // what is collected concerns those who were here before
     if (this.#readers.size === 0) for (const name of this.#fleet.names()) this.#told.set(name, this.#json(name));
     const stream: SseStream = new SseStream(res, this.#world, () => this.#left(stream));
-    stream.write(encodeEvent('status', this.snapshot()));
+    stream.write(encodeEvent('status', this.#snapshot()));
     if (stream.open) this.#readers.add(stream);
   }
 
@@ -56,6 +55,12 @@ export class StatusFeed {
     for (const reader of [...this.#readers]) reader.end();
   }
 
+  /** Every configured server by name, in config order, as one JSON object. */
+  #snapshot(): string {
+    const members = this.#fleet.names().map((name) => `${JSON.stringify(name)}:${this.#json(name)}`);
+    return `{${members.join(',')}}`;
+  }
+
   #left(stream: SseStream): void {
     this.#readers.delete(stream);
     if (this.#readers.size > 0) return;
@@ -70,11 +75,11 @@ export class StatusFeed {
     this.#timer = undefined;
     const members: string[] = [];
     for (const name of this.#changed) {
-      const json = this.#json(name);
-      if (this.#told.get(name) === json) continue;
-      if (json === 'null') this.#told.delete(name);
-      else this.#told.set(name, json);
-      members.push(`${JSON.stringify(name)}:${json}`);
+      const now = this.#json(name);
+      if (this.#told.get(name) === now) continue;
+      if (now === 'null') this.#told.delete(name);
+      else this.#told.set(name, now);
+      members.push(`${JSON.stringify(name)}:${now}`);
     }
     this.#changed.clear();
     if (members.length === 0) return;
