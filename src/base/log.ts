@@ -54,14 +54,9 @@ export class Log {
   }
 }
 
-/** Control characters and line ends as `\u001b`: one entry stays one line, and no text steers a terminal. */
-function escapeControls(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
-}
-
 /** One entry as a line without its line end. */
 export function formatEntry(entry: LogEntry, format: 'text' | 'json'): string {
-  return escapeControls(
-    format === 'json' ? JSON.stringify(entry) : `${entry.time} ${entry.level.padEnd(5)} ${entry.server}  ${entry.message}`,
-  );
+  const line = format === 'json' ? JSON.stringify(entry) : `${entry.time} ${entry.level.padEnd(5)} ${entry.server}  ${entry.message}`;
+  // Control characters and line ends as `\u001b`: one entry stays one line, and no text steers a terminal.
+  return line.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

@@ -35,7 +35,8 @@ export class Guard {
 
   /** Checks Host and Origin, and gives an allowed Origin its CORS headers on whatever answer follows. @throws ProxyError */
   admit(req: IncomingMessage, res: ServerResponse): void {
-    if (hostLines(req.rawHeaders) > 1) {
+    // Of several lines Node shows the first, and whoever forwarded them may have gone by another.
+    if (req.rawHeaders.filter((name, k) => k % 2 === 0 && name.toLowerCase() === 'host').length > 1) {
       throw new ProxyError('invalid_request', 'Invalid Request: more than one Host header');
     }
     if (!this.#hostAllowed(req.headers.host)) {
@@ -83,7 +84,7 @@ export class Guard {
     const { host, origin } = req.headers;
     const local =
       this.#bound &&
-      isLoopbackAddress(req.socket.remoteAddress) &&
+      isLoopbackHost(req.socket.remoteAddress ?? '') &&
       LOOPBACK_NAMES.has(hostName(host ?? '')) &&
       !FORWARDED.some((name) => req.headers[name] !== undefined) &&
       (origin === undefined || origin === `http://${host}`);
@@ -98,7 +99,7 @@ export class Guard {
     const { publicUrl, allowedHosts = [] } = this.#options;
     return (
       LOOPBACK_NAMES.has(name) ||
-      (!this.#bound && isIpLiteral(name)) || // a name can be rebound to another address, an address cannot
+      (!this.#bound && isIP(name.replace(/^\[|\]$/g, '')) !== 0) || // a name can be rebound to another address, an address cannot
       name === publicUrl?.hostname ||
       allowedHosts.some((allowed) => allowed === '*' || allowed === name || allowed === host)
     );
@@ -113,29 +114,14 @@ export class Guard {
   }
 }
 
-/** Whether binding to this address or name keeps other machines out. */
+/** Whether this address or name is of this machine alone: what is bound to it, other machines cannot reach. */
 export function isLoopbackHost(host: string): boolean {
-  return host.toLowerCase() === 'localhost' || isLoopbackAddress(host);
-}
-
-function isLoopbackAddress(address: string | undefined): boolean {
-  return address !== undefined && (address === '::1' || /^(::ffff:)?127(\.\d{1,3}){3}$/i.test(address));
-}
-
-/** How many lines name the host: of several Node shows the first, and whoever forwarded them may have gone by another. */
-function hostLines(rawHeaders: readonly string[]): number {
-  let lines = 0;
-  for (let k = 0; k < rawHeaders.length; k += 2) if (rawHeaders[k]?.toLowerCase() === 'host') lines += 1;
-  return lines;
+  return /^(localhost|::1|(::ffff:)?127(\.\d{1,3}){3})$/i.test(host);
 }
 
 /** The name in a Host header, without its port; an IPv6 literal keeps its brackets. Empty where it is none. */
 function hostName(host: string): string {
   return /^(\[[0-9a-f:.]+\]|[^:[\]@/\\?#\s]+)(:\d{1,5})?$/i.exec(host)?.[1]?.toLowerCase() ?? '';
-}
-
-function isIpLiteral(name: string): boolean {
-  return isIP(name.startsWith('[') ? name.slice(1, -1) : name) !== 0;
 }
 
 /** Compares tokens by their digests: those have one length, whatever was sent, and comparing them takes one time. */
