@@ -16,8 +16,7 @@
 // -> child; and back: relay (id back) -> Exchange.settle -> client.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { configure, health, restart } from './admin/admin.ts';
-import { StatusFeed } from './admin/status.ts';
+import { configure, health, restart, StatusFeed } from './admin/admin.ts';
 import { Deadlines, systemClock, type Clock } from './base/clock.ts';
 import { asProxyError, ProxyError, shuttingDown, traceOf } from './base/errors.ts';
 import { Log, type LogSink } from './base/log.ts';
