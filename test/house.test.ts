@@ -30,14 +30,14 @@ const HOMES: readonly Home[] = [
   },
   { what: 'the time', names: ['Date', 'performance'], modules: ['node:perf_hooks'], homes: ['base/clock.ts'] },
   { what: 'the console', names: ['console'], modules: ['node:console'], homes: ['index.ts'] },
-  { what: 'the process that it runs in', names: ['process'], modules: ['node:process'], homes: ['index.ts', 'base/clock.ts', 'child/process.ts'] },
+  { what: 'the process that it runs in', names: ['process'], modules: ['node:process'], homes: ['index.ts', 'base/clock.ts', 'child/process.ts', 'child/reaper.ts'] },
   {
     what: 'more of that process than hrtime, kill, platform, execPath and pid',
     names: ['process(?<!import process)(?!\\.(hrtime|kill|platform|execPath|pid)\\b)'],
     homes: ['index.ts'],
   },
   { what: 'the global object', names: ['global', 'globalThis'], homes: [] },
-  { what: 'spawning', modules: ['node:child_process', 'node:cluster', 'node:worker_threads'], homes: ['child/process.ts'] },
+  { what: 'spawning', modules: ['node:child_process', 'node:cluster', 'node:worker_threads'], homes: ['child/process.ts', 'child/reaper.ts'] },
   { what: 'a way to spawn other than spawn', names: ['exec', 'execFile', 'execSync', 'execFileSync', 'spawnSync', 'fork'], homes: [] },
   { what: 'a shell', names: ['shell'], homes: [] },
 ];
@@ -109,10 +109,11 @@ for (const { what, names = [], pattern, modules = [], homes } of HOMES) {
 }
 
 test('what is spawned is always given its environment', () => {
-  const { code } = sources.find(({ path }) => path === 'child/process.ts')!;
-  const calls = [...code.matchAll(/(?<![.#\w])spawn\(([^;]*)\);/g)];
-  assert.ok(calls.length > 0);
-  for (const [call, args] of calls) assert.match(args!, /\benv\b\s*[:,}]/, call);
+  for (const { path, code, imports } of sources) {
+    const calls = [...code.matchAll(/(?<![.#\w])spawn\(([^;]*)\);/g)];
+    assert.equal(calls.length > 0, imports.includes('node:child_process'), path);
+    for (const [call, args] of calls) assert.match(args!, /\benv\b\s*[:,}]/, call);
+  }
 });
 
 test('the picture in the header of src/proxy.ts names the rooms that there are', () => {

@@ -12,6 +12,7 @@ import { readMessage, type RpcMessage } from '../wire/jsonrpc.ts';
 import { Handshake, type Link } from './handshake.ts';
 import { isStarting, restartsOf, STOPPED, statusOf, step, type Effect, type Event, type State, type Status } from './lifecycle.ts';
 import { Child, type End } from './process.ts';
+import { reaperOf } from './reaper.ts';
 import type { Turn, Turns } from './turns.ts';
 
 /** What one server is started with; replaced as a whole when its configuration changes. */
@@ -232,6 +233,7 @@ export class Supervisor {
   #spawn(): void {
     const { clock, limits, log } = this.#world;
     const { config, env, params, discover, redact, protocol = 'auto' } = this.#launch;
+    const reaper = reaperOf(this.#world);
     const plain = this.#state.is === 'starting' && this.#state.plain;
     const child = new Child({
       command: config.command ?? '',
@@ -246,10 +248,12 @@ export class Supervisor {
         else this.#failed(end);
       },
       onGone: () => {
+        if (child.pid !== undefined) reaper?.delete(child.pid);
         this.#child = undefined;
         this.#send({ type: 'gone', now: clock.now() });
       },
     });
+    if (child.pid !== undefined) reaper?.add(child.pid);
     this.#child = child;
     log.debug(this.#name, 'spawn', redact(`started ${[config.command, ...config.args].join(' ')}`), { pid: child.pid });
     this.#handshake = new Handshake(child, {
