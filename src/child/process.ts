@@ -1,11 +1,13 @@
 // One child process and its group: spawned without a shell as the leader of a group of its own, spoken to in lines,
 // and stopped by the ladder of the stdio transport (end of stdin, SIGTERM, SIGKILL), always the whole group: what
-// `npx`, `uvx` and `sh -c` start is in it. The only file that spawns.
+// `npx`, `uvx` and `sh -c` start is in it.
 
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import type { Timer } from '../base/clock.ts';
 import type { World } from '../config/world.ts';
 import { createLineDecoder } from '../wire/lines.ts';
+import { resolveCommand } from './command.ts';
 
 /** How a process ended, in words and as data. */
 export interface End {
@@ -22,7 +24,7 @@ export interface End {
 export interface ChildOptions extends Pick<World, 'clock' | 'limits'> {
   readonly command: string;
   readonly args: readonly string[];
-  /** The whole environment of the child; nothing is inherited beside it. */
+  /** The environment of the child; nothing is inherited beside it, and only PATH grows. */
   readonly env: Readonly<Record<string, string>>;
   onLine(line: Buffer): void;
   /** What it wrote to stderr, for a log. */
@@ -36,6 +38,8 @@ export interface ChildOptions extends Pick<World, 'clock' | 'limits'> {
 export class Child {
   readonly #options: ChildOptions;
   readonly #process: ChildProcessWithoutNullStreams | undefined;
+  /** The PATH that was searched for its command, where one was. */
+  readonly searched: string | undefined;
   readonly #tail: Buffer[] = [];
   #tailBytes = 0;
   #lastId = 0;
@@ -50,9 +54,12 @@ export class Child {
   constructor(options: ChildOptions) {
     this.#options = options;
     try {
+      const host = { platform: process.platform, execPath: process.execPath, isThere: existsSync };
+      const { file, args, verbatim, searched, ...found } = resolveCommand(options.command, options.args, options.env, host);
+      this.searched = searched;
       // Node would add this one variable of its own accord.
-      const env = { NODE_V8_COVERAGE: undefined, ...options.env };
-      this.#process = spawn(options.command, options.args, { env, detached: true, windowsHide: true });
+      const env = { NODE_V8_COVERAGE: undefined, ...found.env };
+      this.#process = spawn(file, args, { env, detached: host.platform !== 'win32', windowsHide: true, windowsVerbatimArguments: verbatim });
     } catch (error) {
       // Only for what can never be spawned, such as a name with a NUL in it.
       queueMicrotask(() => this.#dead(notSpawned(error)));
@@ -173,7 +180,13 @@ export class Child {
   /** Signals the group; 0 only asks. `false`: there is no such group. */
   #signal(signal: NodeJS.Signals | 0): boolean {
     if (this.pid === undefined) return false;
-    if (process.platform === 'win32') return this.#process?.kill(signal) ?? false; // no groups there
+    if (process.platform === 'win32') {
+      // No groups there, but a tree for as long as its root lives.
+      if (signal === 0) return this.#exit === undefined;
+      const { env } = this.#options;
+      spawn('taskkill', ['/pid', String(this.pid), '/t', '/f'], { env, stdio: 'ignore', windowsHide: true }).on('error', () => this.#process?.kill());
+      return true;
+    }
     try {
       process.kill(-this.pid, signal);
       return true;

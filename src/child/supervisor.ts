@@ -326,11 +326,11 @@ export class Supervisor {
 
   #report({ message, stderr }: Failure, { notSpawned }: End): void {
     const { clock, log } = this.#world;
-    const { config, env, redact } = this.#launch;
+    const { config, redact } = this.#launch;
     const next = this.#state.is === 'stopping' ? this.#state.next : this.#state;
     if (notSpawned !== undefined) {
-      const searched = notSpawned === 'ENOENT' ? `: not found in PATH ${String({ ...env, ...config.env }['PATH'])}` : '';
-      log.error(this.#name, 'spawn_failed', redact(`cannot start ${config.command}${searched}`));
+      const searched = notSpawned === 'ENOENT' ? this.#child?.searched : undefined;
+      log.error(this.#name, 'spawn_failed', redact(`cannot start ${config.command}${searched === undefined ? '' : `: not found in PATH ${searched}`}`));
     }
     if (next.is === 'backoff') {
       const seconds = ((next.until - clock.now()) / 1_000).toFixed(1);

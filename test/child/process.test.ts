@@ -505,6 +505,18 @@ test('a command without a slash is searched in the PATH that the child is given'
   assert.deepEqual(it.lines, ['found']);
 });
 
+test('the running node is found however short PATH is, by the child as well, and last', posix, async (t) => {
+  const dir = tempDir(t);
+  const it = run(t, 'node', ['-p', 'process.env.PATH'], { env: { PATH: dir } });
+  await until(() => it.count('line'), 'the program');
+  assert.deepEqual(it.lines, [`${dir}:${dirname(process.execPath)}`]);
+
+  writeFileSync(join(dir, 'node'), '#!/bin/sh\necho another one\n', { mode: 0o755 });
+  const other = run(t, 'node', [], { env: { PATH: dir } });
+  await until(() => other.count('line'), 'the other program');
+  assert.deepEqual(other.lines, ['another one']);
+});
+
 test('ids are fresh integers for the life of a process', (t) => {
   const it = start(t, 'server.mjs');
   const ids = Array.from({ length: 1_000 }, () => it.child.nextId());

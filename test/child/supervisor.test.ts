@@ -837,7 +837,7 @@ test('a program that is not there is named in the log with the PATH that was sea
   assert.equal(it.supervisor.unavailable().message, 'Server "fs" is not available: spawn ENOENT');
   const [entry] = it.log('spawn_failed');
   assert.equal(entry!.level, 'error');
-  assert.equal(entry!.message, `cannot start no-such-program: not found in PATH ${dir}`);
+  assert.equal(entry!.message, `cannot start no-such-program: not found in PATH ${dir}:${dirname(process.execPath)}`);
   const toOthers = JSON.stringify([it.failures, it.refusals, it.supervisor.unavailable().toRpc()]);
   for (const word of ['no-such-program', dir, 'argument']) assert.equal(toOthers.includes(word), false, word);
   for (const { level, message } of it.world.entries) if (level !== 'debug') assert.equal(message.includes('argument'), false, message);
