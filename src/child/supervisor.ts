@@ -20,8 +20,6 @@ export interface Launch {
   readonly config: ServerConfig;
   /** The environment that children inherit. */
   readonly env: Readonly<Record<string, string>>;
-  /** What it speaks, where the operator knows; `auto` by default. */
-  readonly protocol?: 'auto' | Era;
   /** The params of its `initialize`, and of the `server/discover` before it. */
   readonly params: unknown;
   readonly discover: unknown;
@@ -232,7 +230,7 @@ export class Supervisor {
 
   #spawn(): void {
     const { clock, limits, log } = this.#world;
-    const { config, env, params, discover, redact, protocol = 'auto' } = this.#launch;
+    const { config, env, params, discover, redact } = this.#launch;
     const reaper = reaperOf(this.#world);
     const plain = this.#state.is === 'starting' && this.#state.plain;
     const child = new Child({
@@ -258,7 +256,7 @@ export class Supervisor {
     log.debug(this.#name, 'spawn', redact(`started ${[config.command, ...config.args].join(' ')}`), { pid: child.pid });
     this.#handshake = new Handshake(child, {
       clock,
-      protocol: plain ? 'legacy' : protocol === 'auto' ? (this.#era ?? 'auto') : protocol,
+      protocol: plain ? 'legacy' : config.protocol === 'auto' ? (this.#era ?? 'auto') : config.protocol,
       discover,
       initialize: params,
       probeMs: Math.min(limits.probeMs, limits.startTimeoutMs / 3),

@@ -85,7 +85,7 @@ function supervise(t: TestContext, launch: Launch, { turns = new Turns(4), ...op
 }
 
 /** A launch of what is known to be legacy: there is no probe, and so no second process for a start. */
-const legacy = (launch: Launch): Launch => ({ ...launch, protocol: 'legacy' });
+const legacy = (launch: Launch): Launch => ({ ...launch, config: { ...launch.config, protocol: 'legacy' } });
 
 /** Starts it and waits until it runs. */
 async function runs(it: ReturnType<typeof supervise>): Promise<void> {
@@ -435,8 +435,8 @@ test('a server that knows only other modern versions has failed, without another
 
 test('what the operator says is not tried: "legacy" is never probed, "modern" never initialized', async (t) => {
   for (const [protocol, args, first] of [['legacy', ['--modern'], 'initialize'], ['modern', ['--modern'], 'server/discover'], ['modern', [], 'server/discover']] as const) {
-    const { launch, methods } = journal(t, launchOf('server.mjs', args, { maxRestarts: 0 }));
-    const it = supervise(t, { ...launch, protocol });
+    const { launch, methods } = journal(t, launchOf('server.mjs', args, { maxRestarts: 0, protocol }));
+    const it = supervise(t, launch);
     it.supervisor.start();
     await it.reaches(args.length === 0 ? 'error 0' : 'running 0');
     assert.equal(methods()[0], first);

@@ -19,7 +19,7 @@ function serve(t: TestContext, launch: Launch, { limits = {} }: { limits?: Parti
   const dir = tempDir(t);
   const [startsFile, journalFile] = [join(dir, 'starts'), join(dir, 'journal')];
   // Known to be legacy, so that a child sees nothing but what this is about.
-  const withFiles = (other: Launch): Launch => ({ protocol: 'legacy', ...other, env: { ...other.env, STARTS: startsFile, JOURNAL: journalFile } });
+  const withFiles = (other: Launch): Launch => ({ ...other, config: { ...other.config, protocol: 'legacy' }, env: { ...other.env, STARTS: startsFile, JOURNAL: journalFile } });
   const clock = noon();
   const world = testWorld(clock, { limits });
   const told: boolean[] = [];
