@@ -55,6 +55,7 @@ export const LIMITS = {
   deathGraceMs: 100, // after the first sign of death, for the last answer, exit code and stderr to arrive
 
   // Supervision
+  turnMs: 10_000, // of a start, after which others may start beside it: it is slow, or hangs
   backoffFirstMs: 1_000,
   backoffMaxMs: 30_000,
   backoffJitter: 0.2,

@@ -19,6 +19,7 @@ test('the bounds are those that are documented', () => {
     startTimeoutMs: 3 * MINUTE,
     startConcurrency: 4,
     probeMs: 5 * SECOND,
+    turnMs: 10 * SECOND,
     maxBodyBytes: 10 * MIB,
     maxLineBytes: 64 * MIB,
     maxLineParts: 65_536,
