@@ -69,6 +69,7 @@ export class Supervisor {
   #era: Era | undefined; // what it was found to speak, until that fails or somebody stops it
   #startBy = 0;
   #turn: Turn | undefined;
+  #lent: Timer | undefined; // the turn is given back then
   #timer: Timer | undefined;
   #failure: Failure | undefined;
   #drainMs: number;
@@ -185,6 +186,7 @@ export class Supervisor {
       this.#handshake = undefined;
     }
     if (!isStarting(after)) {
+      this.#lent?.cancel();
       this.#turn?.release();
       this.#turn = undefined;
     }
@@ -214,7 +216,10 @@ export class Supervisor {
   #do(effect: Effect): void {
     switch (effect) {
       case 'queue':
-        this.#turn = this.#turns.take(() => this.#send({ type: 'turn' }));
+        this.#turn = this.#turns.take(() => {
+          this.#lent = this.#world.clock.after(this.#world.limits.turnMs, () => this.#turn?.release());
+          this.#send({ type: 'turn' });
+        });
         break;
       case 'spawn':
         this.#spawn();
@@ -283,12 +288,20 @@ export class Supervisor {
   #stderrLog(redact: Launch['redact']): (chunk: Buffer) => void {
     const { log, limits } = this.#world;
     let rest: Buffer = Buffer.alloc(0);
+    let cut = false; // what `rest` begins with belongs to a line that was too long
     return (chunk) => {
       if (!log.takes('debug')) return;
       rest = Buffer.concat([rest, chunk]);
       const end = rest.lastIndexOf('\n') + 1;
       const lines = redact(rest.toString('utf8', 0, end)).split('\n');
-      rest = rest.length - end > limits.stderrTailBytes ? Buffer.alloc(0) : rest.subarray(end);
+      rest = rest.subarray(end);
+      if (cut && end > 0) lines.shift();
+      cut &&= end === 0;
+      if (rest.length > limits.stderrTailBytes) {
+        if (!cut) lines.push(redact(rest.toString())); // only its beginning is shown
+        cut = true;
+        rest = Buffer.alloc(0);
+      }
       for (const line of lines) if (line !== '') log.debug(this.#name, 'stderr', line.slice(0, limits.stderrShownBytes));
     };
   }

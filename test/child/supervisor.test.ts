@@ -800,6 +800,25 @@ test('only as many as there are turns are in their handshake, and a failed one g
   await second.reaches('running 0');
 });
 
+test('a start that takes more than ten seconds goes on, but keeps nobody waiting any more', async (t) => {
+  const turns = new Turns(1);
+  const gone = join(tempDir(t), 'go');
+  const first = supervise(t, legacy(launchOf('server.mjs', ['--start-when', gone])), { turns });
+  const [second, third] = [supervise(t, legacy(launchOf('hangs-in-handshake.mjs')), { turns }), supervise(t, launchOf('server.mjs'), { turns })];
+  for (const it of [first, second, third]) it.supervisor.start();
+  await until(() => first.starts().length === 1, 'the first process');
+  await first.clock.run(9_999);
+  assert.equal(second.spawns(), 0);
+  await first.clock.run(1);
+  assert.deepEqual([second.spawns(), third.spawns()], [1, 0]);
+  writeFileSync(gone, '');
+  await first.reaches('running 0');
+  await eventLoop();
+  assert.equal(third.spawns(), 0, 'a turn is given back once');
+  void second.supervisor.stop(0);
+  await third.reaches('running 0');
+});
+
 test('a server that is stopped while it waits for its turn leaves the line and never starts', async (t) => {
   const turns = new Turns(1);
   const first = supervise(t, launchOf('hangs-in-handshake.mjs'), { turns });
@@ -932,6 +951,29 @@ test('a secret that comes in two pieces is not shown in halves in the log', asyn
   }
   await until(() => shown().includes('second'), 'all of it');
   assert.equal(shown().includes(SECRET.slice(0, 9)) || shown().includes(SECRET.slice(9)), false, shown());
+});
+
+test('of a line on stderr that does not end the beginning is logged, once, and never half a secret', async (t) => {
+  const bound = 65_536;
+  for (const before of [bound - 10, bound, 2 * bound - 10]) {
+    const it = supervise(
+      t,
+      launchScript(
+        `const { writeSync } = require('fs');
+         const say = (text) => { for (let left = Buffer.from(text); left.length > 0; ) left = left.subarray(writeSync(2, left)); };
+         say('begins ' + 'y'.repeat(${before} - 7) + process.env.SECRET + 'y'.repeat(${bound}) + process.env.SECRET + '\\n');
+         say('next\\nunfinished');
+         setTimeout(() => say(' line\\nlast\\n'), 20);
+         process.stdin.on('end', process.exit).resume();`,
+        { env: { SECRET } },
+      ),
+    );
+    it.supervisor.start();
+    const shown = (): string[] => it.log('stderr').map(({ message }) => message);
+    await until(() => shown().includes('last'), 'all of it');
+    assert.deepEqual(shown().map((line) => line.slice(0, 10)), ['begins yyy', 'next', 'unfinished', 'last']);
+    assert.equal(/[0-9]/.test(shown().join('')), false);
+  }
 });
 
 test('of stderr the last 20 lines are shown, and no more than 2 KiB of them, without half a character or half a secret', async (t) => {

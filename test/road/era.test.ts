@@ -51,6 +51,14 @@ test('nothing of a client is written before the handshake is over, whatever way 
   assert.deepEqual(methods(proxy.received('x')), [...handshake, 'tools/call']);
 });
 
+test('what the configuration says is not tried', async (t) => {
+  const both = node('server.mjs', '--modern');
+  const proxy = await startProxy(t, { x: { ...both, protocol: 'legacy' }, y: { ...both, protocol: 'modern' } });
+  for (const name of ['x', 'y']) await proxy.becomes(name, 'running');
+  await until(() => proxy.received('x').length === 2, 'the whole handshake');
+  assert.deepEqual([methods(proxy.received('x')), methods(proxy.received('y'))], [['initialize', 'notifications/initialized'], ['server/discover']]);
+});
+
 test('a modern server never sees initialize (T-105)', async (t) => {
   const proxy = await startProxy(t, { x: node('server.mjs', '--modern'), y: node('server.mjs', '--modern-only') });
   for (const name of ['x', 'y']) {
