@@ -70,23 +70,25 @@ export class ProxyError extends Error {
   readonly status: number;
   /** Seconds for `Retry-After`, where waiting helps. */
   readonly retryAfterS: number | undefined;
+  readonly #code: number;
 
-  constructor(reason: Reason, message: string, options: { data?: Record<string, unknown>; cause?: unknown; status?: number } = {}) {
+  constructor(reason: Reason, message: string, options: { data?: Record<string, unknown>; cause?: unknown; status?: number; code?: number } = {}) {
     super(message, options);
-    const row: { http: number; retryAfterS?: number } = FAULTS[reason];
+    const row: { http: number; rpc: number; retryAfterS?: number } = FAULTS[reason];
     this.name = 'ProxyError';
     this.reason = reason;
     this.data = options.data ?? {};
     this.status = options.status ?? row.http;
     this.retryAfterS = row.retryAfterS;
+    this.#code = options.code ?? row.rpc;
   }
 
   /** The JSON-RPC error object; `data.source` keeps it apart from errors of the server behind the proxy. */
   toRpc(): RpcError {
     const own = { source: 'mcp-proxy', reason: this.reason };
-    // The specification says what is in the data of this one, and nothing else is.
-    const data = this.reason === 'unsupported_version' ? this.data : { ...own, ...this.data };
-    return { code: FAULTS[this.reason].rpc, message: this.message, data };
+    // The specification says what is in the data of these, and nothing else is.
+    const specified = this.reason === 'unsupported_version' || this.reason === 'missing_capability';
+    return { code: this.#code, message: this.message, data: specified ? this.data : { ...own, ...this.data } };
   }
 }
 

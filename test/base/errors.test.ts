@@ -53,9 +53,15 @@ for (const [reason, [status, code, retryAfterS]] of Object.entries(faults) as [R
     const error = new ProxyError(reason, 'What happened');
     assert.equal(error.status, status);
     assert.equal(error.retryAfterS, retryAfterS);
-    assert.deepEqual(error.toRpc(), { code, message: 'What happened', data: reason === 'unsupported_version' ? {} : { source: 'mcp-proxy', reason } });
+    const specified = reason === 'unsupported_version' || reason === 'missing_capability';
+    assert.deepEqual(error.toRpc(), { code, message: 'What happened', data: specified ? {} : { source: 'mcp-proxy', reason } });
   });
 }
+
+test('a revision that has another code for a fault gets that one', () => {
+  const error = new ProxyError('not_acceptable', 'What happened', { code: -32600 });
+  assert.deepEqual([error.status, error.toRpc().code, error.reason], [406, -32600, 'not_acceptable']);
+});
 
 test('an error is one of Error, with its reason, its data and its cause', () => {
   const cause = new Error('for the log');
