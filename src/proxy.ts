@@ -25,8 +25,9 @@ import { LIMITS, type Limits } from './config/limits.ts';
 import type { ConfigInput } from './config/schema.ts';
 import { ConfigStore } from './config/store.ts';
 import { Guard, type GuardOptions } from './http/guard.ts';
-import { fault } from './http/reply.ts';
+import { empty, fault } from './http/reply.ts';
 import { match, route, type Match } from './http/router.ts';
+import { isModern } from './protocol/revisions.ts';
 import { Fleet } from './relay/fleet.ts';
 import { Door } from './transports/door.ts';
 
@@ -138,7 +139,9 @@ export function createProxy(options: ProxyOptions): McpProxy {
     } catch (thrown) {
       const error = asProxyError(thrown);
       if (error.reason === 'internal') log.error('-', 'internal', `internal error at ${req.method} ${path}: ${traceOf(error.cause)}`);
-      fault(res, error, 'null', closing === undefined ? {} : { connection: 'close' });
+      const modern = isModern(req.headers['mcp-protocol-version']?.toString().trim());
+      if (modern && error.reason === 'method_not_allowed') empty(res, error.status);
+      else fault(res, error, modern ? '' : 'null', closing === undefined ? {} : { connection: 'close' });
     }
   }
 

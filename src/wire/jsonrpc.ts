@@ -105,7 +105,7 @@ export function encodeResult(idText: string, result: unknown): Buffer {
   return encode(idText, 'result', result);
 }
 
-/** An error response; `idText` is `null` where the id could not be read. */
+/** An error response; `idText` is `null`, or nothing (2026-07-28), where the id could not be read. */
 export function encodeError(idText: string, error: unknown): Buffer {
   return encode(idText, 'error', error);
 }
@@ -124,7 +124,7 @@ export function encodeCall(method: string, params: unknown, id?: number): Buffer
 function encode(idText: string, member: 'result' | 'error', value: unknown): Buffer {
   // The id is a Latin-1 view of UTF-8 bytes, the value is text: each is encoded in its own way.
   return Buffer.concat([
-    Buffer.from(`{"jsonrpc":"2.0","id":${idText},"${member}":`, 'latin1'),
+    Buffer.from(`{"jsonrpc":"2.0",${idText === '' ? '' : `"id":${idText},`}"${member}":`, 'latin1'),
     value instanceof Buffer ? value : Buffer.from(JSON.stringify(value)),
     Buffer.from('}'),
   ]);
