@@ -5,7 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
-import type { Accepts } from '../http/accept.ts';
+import { parseAccept, type Accepts } from '../http/accept.ts';
 import { empty, fault, json } from '../http/reply.ts';
 import { checkHeaders, checkParamHeaders, isLegacyOnly, META, methodNotFound, readEnvelope } from '../protocol/modern.ts';
 import type { Caller, Exchange, ModernRequest } from '../relay/exchange.ts';
@@ -13,7 +13,7 @@ import type { Fleet } from '../relay/fleet.ts';
 import { oneLine } from '../wire/envelope.ts';
 import { isObject, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent, SseStream } from '../wire/sse.ts';
-import { acceptable, encoded } from './answer.ts';
+import { encoded } from './answer.ts';
 
 const LISTEN = 'subscriptions/listen';
 
@@ -33,7 +33,8 @@ export class StatelessHttpTransport {
       server.notifyModern(body);
       return empty(res, 202);
     }
-    const accepts = acceptable(req);
+    const accepts = parseAccept(req.headers.accept);
+    if (!accepts.json && !accepts.sse) throw notAcceptable('this path answers application/json or text/event-stream');
     const envelope = readEnvelope(body);
     if (envelope instanceof ProxyError) throw envelope;
     const mismatch = checkHeaders(body, req.headers);
@@ -49,15 +50,20 @@ export class StatelessHttpTransport {
     };
     const exchange = new StatelessExchange(body, { declared, modern, accepts, res, world: this.#world });
     res.once('close', () => {
-      if (!exchange.settled) server.cancel(exchange, 'the client disconnected');
+      if (exchange.leave()) server.cancel(exchange, 'the client disconnected');
     });
     server.dispatch(exchange, body);
   }
 }
 
+/** This revision does not use the code that older ones have for it (basic, "Error Codes"). */
+function notAcceptable(detail: string): ProxyError {
+  return new ProxyError('not_acceptable', `Not Acceptable: ${detail}`, { code: -32600 });
+}
+
 /** @throws ProxyError `not_acceptable`, `invalid_params` (R-111) */
 function checkListen(request: RpcRequest, accepts: Accepts): void {
-  if (!accepts.sse) throw new ProxyError('not_acceptable', 'Not Acceptable: this method answers text/event-stream');
+  if (!accepts.sse) throw notAcceptable('this method answers text/event-stream');
   const { notifications } = paramsOf(request);
   const wrong = (detail: string) => new ProxyError('invalid_params', `Invalid params: ${detail}`, { status: 400 });
   if (!isObject(notifications)) throw wrong('"notifications" must be an object');
@@ -86,7 +92,7 @@ class StatelessExchange implements Exchange, Caller {
   readonly #isListen: boolean;
   readonly #upgrade: Deadline | undefined;
   #stream: SseStream | undefined;
-  settled = false;
+  #settled = false;
 
   constructor({ idText, method }: RpcRequest, { declared, modern, accepts, res, world }: StatelessParts) {
     this.idText = idText;
@@ -106,20 +112,28 @@ class StatelessExchange implements Exchange, Caller {
   }
 
   notify(message: Buffer): void {
-    if (!this.settled && this.streams) this.#streaming().write(encodeEvent('message', oneLine(message)));
+    if (!this.#settled && this.streams) this.#streaming().write(encodeEvent('message', oneLine(message)));
   }
 
   settle(answer: Buffer | ProxyError, status = 200): void {
-    if (this.settled) return;
-    this.settled = true;
-    this.#upgrade?.cancel();
+    if (!this.leave()) return;
     const isFault = answer instanceof ProxyError;
-    if (this.#stream === undefined && isFault && (this.#accepts.json || answer.status !== 200)) return fault(this.#res, answer, this.idText);
-    if (this.#stream === undefined && !isFault && (this.#accepts.json || status !== 200) && !this.#isListen) return json(this.#res, status, answer);
+    const began = this.#stream !== undefined;
+    if (!began && (isFault || !this.#isListen) && (this.#accepts.json || (isFault ? answer.status : status) !== 200)) {
+      return isFault ? fault(this.#res, answer, this.idText) : json(this.#res, status, answer);
+    }
     const stream = this.#streaming();
     // A listen that ends without its result tells the client that it may come back (graceful closure).
-    if (!(isFault && this.#isListen)) stream.write(encodeEvent('message', oneLine(encoded(answer, this.idText))));
+    if (!(isFault && began && this.#isListen)) stream.write(encodeEvent('message', oneLine(encoded(answer, this.idText))));
     stream.end();
+  }
+
+  /** Nothing more is said. `false`: that was so before. */
+  leave(): boolean {
+    const waited = !this.#settled;
+    this.#settled = true;
+    this.#upgrade?.cancel();
+    return waited;
   }
 
   /** Cannot be asked: a call that can is wrapped by the relay (`parked.ts`). */
