@@ -31,12 +31,12 @@ export class Parked {
     this.#serverInfo = serverInfo;
   }
 
-  /** A request of a modern client on its way to the relay: a call that may be parked, a retry of one that is, or itself. */
+  /** A request of a modern client on its way to the relay, as a call that may be parked where it can become one. */
   dispatch(leg: Exchange, request: RpcRequest): void {
     if (!TAKES_INPUT.has(request.method)) return this.#relay.dispatch(leg, request);
-    const { requestState } = memberOf(request.layout.params, 'requestState') === undefined ? {} : paramsOf(request);
-    const parked = typeof requestState === 'string' ? this.#waiting.get(requestState) : undefined;
-    if (parked !== undefined) return this.#retry(parked, leg, request);
+    const parked = this.#parkedBy(request);
+    if (parked?.kept === true) return this.retry(leg, request); // whatever runs now has no part in it
+    if (parked !== undefined) return this.#relay.dispatch(leg, request); // comes back to `retry`
     const call = new ParkableCall(leg, request, this.#world, {
       isFull: () => this.#waiting.size >= this.#world.limits.maxParked,
       onLeg: (now, before) => {
@@ -67,14 +67,21 @@ export class Parked {
     }
   }
 
-  #retry(call: ParkableCall, leg: Exchange, request: RpcRequest): void {
-    const problem = call.retry(leg, request);
+  /** Continues a parked call; who names none, or not as it must be, is told so. */
+  retry(leg: Exchange, request: RpcRequest): void {
+    const parked = this.#parkedBy(request);
+    const problem = parked === undefined ? unknownState() : parked.retry(leg, request);
     if (problem !== undefined) leg.settle(problem);
+  }
+
+  #parkedBy(request: RpcRequest): ParkableCall | undefined {
+    const { requestState } = memberOf(request.layout.params, 'requestState') === undefined ? {} : paramsOf(request);
+    return typeof requestState === 'string' ? this.#waiting.get(requestState) : undefined;
   }
 }
 
 /** What a retry is told that names no parked call. */
-export const unknownState = (): ProxyError =>
+const unknownState = (): ProxyError =>
   new ProxyError('request_state', 'Invalid params: unknown or expired requestState; call again without it');
 
 interface ParkableHooks {
@@ -126,6 +133,11 @@ class ParkableCall implements Exchange, Caller {
 
   get streams(): boolean {
     return this.#leg?.streams ?? false;
+  }
+
+  /** Whether its end is known, and waits for the client. */
+  get kept(): boolean {
+    return this.#kept !== undefined;
   }
 
   progressToken(): string | undefined {
@@ -188,7 +200,7 @@ class ParkableCall implements Exchange, Caller {
 
   settle(answer: Buffer | ProxyError, status?: number): void {
     this.#collecting?.cancel();
-    this.#questions.clear(); // the child does not wait for them
+    this.#dismiss();
     if (this.#leg === undefined && this.#state !== undefined) this.#kept ??= answer;
     else this.#finish(answer, status);
   }
@@ -202,9 +214,8 @@ class ParkableCall implements Exchange, Caller {
   /** Answers the HTTP request with what the child has asked; the call goes on without one. */
   #park(): void {
     const leg = this.#leg;
-    if (leg === undefined || this.#questions.size === 0) return;
-    this.#collecting?.cancel();
     this.#collecting = undefined;
+    if (leg === undefined || this.#questions.size === 0) return; // the child has withdrawn them
     const state = Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString('hex');
     this.#state = state;
     this.#hooks.onPark(state);
@@ -233,7 +244,12 @@ class ParkableCall implements Exchange, Caller {
   #end(): void {
     this.#unpark();
     this.#detach();
-    for (const question of this.#questions.values()) question.answer(new ProxyError('no_client', 'The caller is gone'));
+    this.#dismiss();
+  }
+
+  /** The child need not wait for the client any more. */
+  #dismiss(): void {
+    for (const question of this.#questions.values()) question.answer(new ProxyError('no_client', 'The call has ended'));
     this.#questions.clear();
   }
 

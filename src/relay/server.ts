@@ -16,7 +16,7 @@ import { incoming, outgoing } from './eras.ts';
 import { SIMPLE, type Caller, type Exchange } from './exchange.ts';
 import { HeldOpen } from './held-open.ts';
 import { Listens } from './listens.ts';
-import { Parked, unknownState } from './parked.ts';
+import { Parked } from './parked.ts';
 import { Relay, type Tap } from './relay.ts';
 import { ServerRequests } from './server-requests.ts';
 import { Subscriptions, type Listener } from './subscriptions.ts';
@@ -339,9 +339,12 @@ export class McpServer {
       return this.#after(exchange, request, limits.levelWaitMs, (done) => this.#subscriptions.setChildLevel(level, done));
     }
     if (!TAKES_INPUT.has(method) || request.layout.params.every(({ name }) => name !== 'requestState' && name !== 'inputResponses')) return 'forward';
-    // A retry of what is not parked, or the answer to an error that asked for a visit to a URL.
+    // A retry of what is parked, or the answer to an error that asked for a visit to a URL.
     const { requestState, inputResponses } = paramsOf(request);
-    if (requestState !== undefined) return refuse(unknownState());
+    if (requestState !== undefined) {
+      this.#parked.retry(exchange, request);
+      return 'handled';
+    }
     const declined = Object.values(Object(inputResponses) as object).some((response) => (Object(response) as { action?: unknown }).action !== 'accept');
     return declined ? refuse(new ProxyError('declined', 'The user declined what the server asked for')) : 'forward';
   }
