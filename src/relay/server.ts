@@ -82,7 +82,7 @@ export class McpServer {
       onLost: (error) => {
         this.#questions.down();
         this.#held.end(error);
-        this.#subscriptions.down();
+        this.#subscriptions.down(error);
       },
       onPending: () => {
         this.#activeAt = world.clock.now();

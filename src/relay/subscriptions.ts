@@ -1,18 +1,16 @@
 // Who hears what a child says of its own accord: change notifications, resource updates, log lines. It owns the
-// listeners of one server, the resource subscriptions held at its child, and the log levels (B.6, B.7). A modern child
-// says nothing that it was not asked for, so there the proxy listens, too.
+// listeners of one server, the resource subscriptions held at its child, and the log levels (B.6, B.7).
 
-import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import { sameCapabilities, type Profile } from '../protocol/legacy.ts';
 import { LIST_CHANGED, levelName, listChangedFilter, severityOf } from '../protocol/methods.ts';
-import { META, without } from '../protocol/modern.ts';
-import { memberOf, oneLine, splice, type Span } from '../wire/envelope.ts';
-import { encodeCall, encodeResult, isObject, paramsOf, readMessage, withId, type ReadBounds, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
+import { oneLine } from '../wire/envelope.ts';
+import { encodeCall, encodeError, encodeResult, paramsOf, withId, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent } from '../wire/sse.ts';
 import { SIMPLE, type Exchange } from './exchange.ts';
-import { HOUSE, type Outcome, type Relay } from './relay.ts';
+import type { Outcome, Relay } from './relay.ts';
+import { Upstream } from './upstream.ts';
 
 /** One reader of what a server sends of its own accord: a session, the open stream of a simple client, a modern `subscriptions/listen`. */
 export interface Listener {
@@ -55,8 +53,8 @@ export class Subscriptions {
   #childSeverity = Infinity;
   /** Of the running child; `undefined` while there is none. */
   #profile: Profile | undefined;
-  /** What the proxy listens to at a modern child: each URI, and '' for the lists. */
-  readonly #upstream = new Map<string, { end(): void }>();
+  /** What is listened to at a modern child: each URI, and '' for the lists. */
+  readonly #upstream: Upstream;
 
   /** `owned`: there is one client, and everything is for it. */
   constructor(name: string, world: World, relay: Relay, owned: boolean) {
@@ -64,6 +62,7 @@ export class Subscriptions {
     this.#world = world;
     this.#relay = relay;
     this.#owned = owned;
+    this.#upstream = new Upstream(relay, world, (notification) => this.hear(notification));
   }
 
   /** Whether a stream is open that keeps the server awake. */
@@ -112,10 +111,9 @@ export class Subscriptions {
   }
 
   /** The child is lost, and what the proxy listened to with it. */
-  down(): void {
+  down(why: ProxyError): void {
     this.#profile = undefined;
-    for (const { end } of this.#upstream.values()) end();
-    this.#upstream.clear();
+    this.#upstream.down(why);
   }
 
   /** The server has stopped for good: every reader is told, and its stream ends. */
@@ -149,7 +147,7 @@ export class Subscriptions {
     for (const level of this.#levels.values()) this.#tellLevel(level);
     for (const uri of this.#held.keys()) {
       this.#ask(uri, { uri }, (answer) => {
-        if (answer instanceof ProxyError ? profile.era === 'modern' : this.#relay.answerIn(answer)?.error !== undefined) this.#held.delete(uri);
+        if (this.#relay.answerIn(answer)?.error !== undefined) this.#held.delete(uri);
       });
     }
     if (before === undefined || (idle && sameCapabilities(before, profile))) return [];
@@ -245,66 +243,26 @@ export class Subscriptions {
   /** Asks the running child to watch a resource, in the way of its era. */
   #ask(uri: string, params: unknown, then: (answer: Outcome) => void): void {
     if (this.#profile?.era !== 'modern') return this.#relay.ask('resources/subscribe', params, then);
-    const refused = (): void => then(new ProxyError('bad_answer', `Server "${this.#name}" does not watch this resource`));
-    this.#listen(uri, { resourceSubscriptions: [uri] }, ({ resourceSubscriptions: taken }) => {
-      if (Array.isArray(taken) && taken.includes(uri)) then(DONE);
-      else refused();
-    }, refused); // prettier-ignore
+    this.#upstream.open(uri, { resourceSubscriptions: [uri] }, (taken) => {
+      if (taken instanceof ProxyError) return then(taken);
+      const { resourceSubscriptions: uris } = taken;
+      if (Array.isArray(uris) && uris.includes(uri)) return then(DONE);
+      this.#upstream.close(uri);
+      then(REFUSED);
+    });
   }
 
   #unsubscribe(uri: string): void {
     if (this.#profile?.era === 'legacy') this.#relay.ask('resources/unsubscribe', { uri });
-    this.#upstream.get(uri)?.end();
-    this.#upstream.delete(uri);
+    this.#upstream.close(uri);
   }
 
   /** Keeps one listen for all lists at a modern child, while somebody may want to know of their changes. */
   #listenToLists(): void {
-    const era = this.#profile?.era;
-    const capabilities = this.#profile?.capabilities ?? {};
-    const lists = Object.keys(LIST_CHANGED).filter((name) => (capabilities[name] as { listChanged?: unknown } | undefined)?.listChanged === true);
-    const wanted = era === 'modern' && lists.length > 0 && this.#listeners.size > 0;
-    if (wanted && !this.#upstream.has('')) this.#listen('', Object.fromEntries(lists.map((name) => [listChangedFilter(name), true])));
-    else if (!wanted) {
-      this.#upstream.get('')?.end();
-      this.#upstream.delete('');
-    }
-  }
-
-  /** Listens at a modern child; when the child ends it, again. `onAck` hears what it agreed to, `onSilence` that it did not. */
-  #listen(key: string, notifications: object, onAck = (_taken: Record<string, unknown>): void => {}, onSilence = (): void => {}): void {
-    const { deadlines, limits } = this.#world;
-    const request = readMessage(encodeCall('subscriptions/listen', { notifications }, 0), limits) as RpcRequest;
-    let acked = false;
-    const settle = (then: () => void): void => {
-      if (acked) return;
-      acked = true;
-      deadline.cancel();
-      then();
-    };
-    let deadline: Deadline = deadlines.add(limits.ackWaitMs, () => settle(onSilence));
-    let close = (): void => {};
-    const open = (): void => {
-      close = this.#relay.listen(request, HOUSE, {
-        heard: (notification) => {
-          const { notifications: taken } = paramsOf(notification);
-          if (notification.method === 'notifications/subscriptions/acknowledged') settle(() => onAck(isObject(taken) ? taken : {}));
-          else this.hear(untagged(notification, limits));
-        },
-        ended: () => {
-          settle(onSilence);
-          deadline = deadlines.add(limits.listenAgainMs, open);
-        },
-      });
-    };
-    this.#upstream.set(key, {
-      end: () => {
-        settle(onSilence);
-        deadline.cancel();
-        close();
-      },
-    });
-    open();
+    const { era, capabilities = {} } = this.#profile ?? {};
+    const lists = Object.keys(LIST_CHANGED).filter((name) => (Object(capabilities[name]) as { listChanged?: unknown }).listChanged === true);
+    if (era !== 'modern' || lists.length === 0 || this.#listeners.size === 0) this.#upstream.close('');
+    else if (!this.#upstream.has('')) this.#upstream.open('', Object.fromEntries(lists.map((name) => [listChangedFilter(name), true])));
   }
 
   /** Whether that was the last holder, so that the child has to be told. */
@@ -380,13 +338,7 @@ export class Subscriptions {
 const INFO = 1;
 /** What a client is told that need not be asked of the child. */
 const DONE = encodeResult('0', {});
-
-/** A notification as it would be without the subscription that brought it. */
-function untagged({ raw, layout }: RpcNotification, limits: ReadBounds): RpcNotification {
-  const params = memberOf(layout.top, 'params') as Span;
-  const edits = without(raw, params, layout.params, () => false, (name) => name === META.subscriptionId);
-  return readMessage(splice(raw, edits), limits) as RpcNotification;
-}
+const REFUSED = encodeError('0', new ProxyError('bad_answer', 'The server does not watch this resource').toRpc());
 
 /** Whether a resource is the held one or, as servers may report, a sub-resource of it. */
 function isWithin(uri: string, held: string): boolean {
