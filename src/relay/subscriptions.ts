@@ -49,6 +49,8 @@ export class Subscriptions {
   /** Those who wait for the answer to the one request for a URI. */
   readonly #subscribing = new Map<string, Waiting[]>();
   readonly #levels = new Map<object, Level>();
+  /** The most verbose level that a holder ever had: calls sent with it may still be on their way, even when it has gone. */
+  readonly #loudest = new WeakMap<object, number>();
   /** What the running child was told. */
   #childSeverity = Infinity;
   /** Of the running child; `undefined` while there is none. */
@@ -165,7 +167,9 @@ export class Subscriptions {
     }
     if (severity === undefined) return exchange.settle(new ProxyError('invalid_params', 'Invalid params: unknown log level'));
     const level = { name: name as string, severity };
-    this.#levels.set(exchange.caller.holder, level);
+    const { holder } = exchange.caller;
+    this.#levels.set(holder, level);
+    this.#loudest.set(holder, Math.min(severity, this.#loudest.get(holder) ?? Infinity));
     this.#tellLevel(level);
     exchange.settle(encodeResult(exchange.idText, {}));
   }
@@ -300,9 +304,9 @@ export class Subscriptions {
     this.#world.log.debug(this.#name, 'unclaimed', 'a log line of the server may be about one of several clients');
   }
 
-  /** Whether a call asked for log lines of this severity, with itself or for its session. */
+  /** Whether a call may have asked for log lines of this severity, with itself or for its session. */
   #asksFor({ modern, caller }: Exchange, severity: number | undefined): boolean {
-    const least = caller.era === 'modern' ? modern?.logLevel : this.#levels.get(caller.holder)?.severity;
+    const least = caller.era === 'modern' ? modern?.logLevel : this.#loudest.get(caller.holder);
     return least !== undefined && (severity === undefined || severity >= least);
   }
 

@@ -247,6 +247,23 @@ describe('log levels', () => {
     assert.deepEqual(lines(await streamOf(b, 'log', { level: 'error', text: 'mine', delayMs: 20 })), ['mine']);
   });
 
+  for (const [how, change] of [
+    ['its session wants fewer lines by then', (a: TestSession) => a.call('logging/setLevel', { level: 'emergency' })],
+    ['its session has ended', (a: TestSession) => a.delete()],
+  ] as const) {
+    test(`a call counts as what it was sent with, when ${how}: its lines go to nobody else`, async (t) => {
+      const proxy = await modern(t);
+      const [a, b] = [await openSession(t, proxy), await openSession(t, proxy)];
+      for (const session of [a, b]) await session.call('logging/setLevel', { level: 'debug' });
+      void a.post({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'hold', arguments: { key: 'a', stubborn: true } } });
+      await childHas(proxy, 'tools/call');
+      await change(a);
+      assert.deepEqual(lines(await streamOf(b, 'log', { level: 'info', text: 'whose?', delayMs: 20 })), []);
+      await b.tool('release', { key: 'a' });
+      assert.deepEqual(lines(await streamOf(b, 'log', { level: 'info', text: 'mine', delayMs: 20 })), ['mine']);
+    });
+  }
+
   async function streamOf(session: TestSession, name: string, args: object): Promise<SseStream> {
     const stream = await session.toolStream(name, args);
     await stream.ended;
