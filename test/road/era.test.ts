@@ -67,3 +67,14 @@ test('a modern server never sees initialize (T-105)', async (t) => {
     assert.deepEqual(proxy.logged('running').flatMap(({ server, message }) => (server === name ? [message] : [])), ['running (MCP 2026-07-28)']);
   }
 });
+
+test('an entry that says what its server speaks is not asked, and not doubted', async (t) => {
+  const dual = node('server.mjs', '--modern');
+  const proxy = await startProxy(t, { x: { ...dual, protocol: 'legacy' }, y: { ...dual, protocol: 'modern' }, z: { ...node('server.mjs'), protocol: 'modern', maxRestarts: 0 } });
+  for (const [name, heard] of [['x', ['initialize', 'notifications/initialized', 'tools/list']], ['y', ['server/discover', 'tools/list']]] as const) {
+    await proxy.call(name, 'tools/list');
+    assert.deepEqual(methods(proxy.received(name)), heard);
+  }
+  assert.equal((await proxy.becomes('z', 'error')).error, 'answered server/discover with nothing usable');
+  assert.deepEqual(methods(proxy.received('z')), ['server/discover']);
+});
