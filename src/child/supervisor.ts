@@ -95,6 +95,12 @@ export class Supervisor {
     return this.#state.is === 'running';
   }
 
+  /** What its processes speak, as far as that is known. */
+  get era(): Era | undefined {
+    const { protocol } = this.#launch.config;
+    return protocol === 'auto' ? this.#era : protocol;
+  }
+
   /** Restarts in a row. */
   get restarts(): number {
     return restartsOf(this.#state);

@@ -56,7 +56,7 @@ export class Fleet {
   forSession(name: string, params: Readonly<Record<string, unknown>>): McpServer {
     const shared = this.get(name);
     const config = this.#config.get(name);
-    if (config?.isolation !== 'session' || config.command === undefined) return shared;
+    if (config?.isolation !== 'session' || config.command === undefined || shared.era === 'modern') return shared; // that era has no sessions
     const { world, clientInfo, onStatus } = this.#options;
     const isolated = this.#isolated.get(name) ?? new Set();
     if (isolated.size >= world.limits.maxIsolated) throw new ProxyError('session_limit', 'Too many sessions');

@@ -10,6 +10,7 @@ import { initializeResultOf } from '../protocol/bridge.ts';
 import { initializeResult, type Implementation, type Profile } from '../protocol/legacy.ts';
 import { forwardsNotification, handlingOf, LIST_CHANGED, TAKES_INPUT } from '../protocol/methods.ts';
 import { discoverResult, lacksCapability, methodNotFound, serverInfoOf } from '../protocol/modern.ts';
+import type { Era } from '../protocol/revisions.ts';
 import { memberOf } from '../wire/envelope.ts';
 import { encodeResult, paramsOf, textOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { incoming, outgoing } from './eras.ts';
@@ -100,6 +101,10 @@ export class McpServer {
       onUp: (link, profile) => {
         const before = this.#profile;
         this.#profile = profile;
+        if (!owned && this.#launch.config.isolation === 'session') {
+          if (profile.era === 'modern') world.log.warn(name, 'isolation', 'all sessions share one process, because a modern server knows none: "isolation" is ignored');
+          else if (before?.era === 'modern') this.#subscriptions.evict(); // sessions that shared that process do not share this one
+        }
         this.#toolHeaders.forget();
         this.#relay.connect(link, () => this.#listens.restore(profile, this.#subscriptions.restore(profile, before, this.#wasIdle)));
         this.#wasIdle = false;
@@ -129,6 +134,11 @@ export class McpServer {
         if (owned) this.#subscriptions.close();
       },
     });
+  }
+
+  /** What its processes speak, as far as that is known. */
+  get era(): Era | undefined {
+    return this.#supervisor.era;
   }
 
   get disabled(): boolean {
@@ -172,7 +182,7 @@ export class McpServer {
   /** Takes a client's notification: it never starts a child and never waits. */
   notify(notification: RpcNotification): void {
     this.used();
-    if (forwardsNotification(notification.method, this.#owned)) this.#relay.notify(notification);
+    if (forwardsNotification(notification.method, this.#owned && this.#profile?.era === 'legacy')) this.#relay.notify(notification);
   }
 
   /** Adds a listener, until `leave` or the end of the server. */

@@ -1,13 +1,15 @@
 // A legacy client in front of a modern server (C.3, C.4): whole conversations, and what the server hears of them.
 
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { IMPLEMENTATION } from '../../src/proxy.ts';
 import { fakeClock } from '../support/clock.ts';
 import { connectEra, envelope, key, MODERN } from '../support/eras.ts';
-import { until } from '../support/files.ts';
+import { tempDir, until } from '../support/files.ts';
 import { post, type SseStream } from '../support/http.ts';
-import { errorOf, nextMessage, node, startProxy, type ProxySetup, type TestProxy } from '../support/proxy.ts';
+import { errorOf, nextMessage, node, startProxy, type ProxySetup, type Servers, type TestProxy } from '../support/proxy.ts';
 import { BOTH, childHas, heardByChild, hears, inFlight, initialize, openSession, REVISIONS, said, type TestSession } from '../support/session.ts';
 
 const EVERYTHING = { sampling: {}, elicitation: { form: {}, url: {} }, roots: {} };
@@ -466,6 +468,55 @@ describe('changes of the lists', () => {
       await clock.run(1);
     }
     await childHas(proxy, 'subscriptions/listen', 8);
+  });
+});
+
+describe('a modern server with a process for each session (R-17)', () => {
+  const isolated = (...args: string[]): Servers => ({ x: { ...node('server.mjs', ...args), isolation: 'session' } });
+
+  test('has one process, because it knows no sessions, and says so once', async (t) => {
+    const proxy = await startProxy(t, isolated('--modern'));
+    await proxy.becomes('x', 'running');
+    const sessions = await Promise.all([1, 2, 3].map(() => openSession(t, proxy, 'x', { capabilities: EVERYTHING })));
+    const httpSse = await connectEra(t, proxy, 'HTTP+SSE');
+    const pids = await Promise.all([...sessions, httpSse].map(async (client) => (await client.tool('pid')).pid));
+    assert.deepEqual(pids, Array(4).fill(proxy.spawned('x')[0]));
+    assert.deepEqual([proxy.spawned('x').length, (await proxy.status())['x'].sessions], [1, undefined]);
+    assert.deepEqual(proxy.logged('isolation', 'warn').map(({ server }) => server), ['x']);
+    await sessions[0]!.delete();
+    assert.equal((await sessions[1]!.tool('pid')).pid, pids[0]);
+  });
+
+  test('is known to be modern by its entry, too, before it runs', async (t) => {
+    const proxy = await startProxy(t, { x: { ...isolated('--modern-only').x!, protocol: 'modern' } });
+    await openSession(t, proxy);
+    assert.equal(proxy.spawned('x').length, 1);
+  });
+
+  test('and one that says so only after the session is a process of its own all the same', async (t) => {
+    const gate = join(tempDir(t), 'gate');
+    const proxy = await startProxy(t, isolated('--modern', '--start-when', gate));
+    const opening = openSession(t, proxy, 'x', { capabilities: { roots: { listChanged: true } } });
+    await until(() => proxy.spawned('x').length === 2, 'the process of the session');
+    writeFileSync(gate, '');
+    const session = await opening;
+    assert.equal((await session.tool('pid')).pid, proxy.spawned('x')[1]);
+    for (const method of ['notifications/roots/list_changed', 'notifications/tasks/status']) await session.notify(method, {});
+    await session.tool('echo');
+    for (const method of ['notifications/roots/list_changed', 'notifications/tasks/status', 'initialize']) assert.deepEqual(heardByChild(proxy, method), []);
+  });
+
+  test('that becomes a legacy one ends the sessions that shared its process', async (t) => {
+    const proxy = await startProxy(t, isolated('--modern'));
+    await proxy.becomes('x', 'running');
+    const [session, httpSse] = [await openSession(t, proxy), await connectEra(t, proxy, 'HTTP+SSE')];
+    await session.tool('echo');
+    await httpSse.tool('echo');
+    await proxy.configure(isolated());
+    await until(async () => (await session.call('tools/list')).status === 404, 'the end of the session');
+    await assert.rejects(httpSse.tool('echo'));
+    const [a, b] = [await openSession(t, proxy), await openSession(t, proxy)];
+    assert.notEqual((await a.tool('pid')).pid, (await b.tool('pid')).pid);
   });
 });
 
