@@ -60,7 +60,8 @@ export class Fleet {
     const { world, clientInfo, onStatus } = this.#options;
     const isolated = this.#isolated.get(name) ?? new Set();
     if (isolated.size >= world.limits.maxIsolated) throw new ProxyError('session_limit', 'Too many sessions');
-    const launch = { ...this.#launchOf({ ...config, autoRestart: false }), params: forwardedParams(params) };
+    const own = { ...config, autoRestart: false, protocol: shared.era ?? config.protocol }; // what it speaks need not be found out again
+    const launch = { ...this.#launchOf(own), params: forwardedParams(params) };
     const server: McpServer = new McpServer(name, launch, world, this.#turns, clientInfo, () => onStatus(name, false), true);
     this.#isolated.set(name, isolated.add(server));
     onStatus(name, true);

@@ -125,6 +125,7 @@ export class Listens {
     const uris = declares('resources', 'subscribe') && Array.isArray(wanted['resourceSubscriptions']) ? new Set(wanted['resourceSubscriptions'] as string[]) : new Set<string>();
     const listener: Listener = {
       holder: listen,
+      caller: exchange.caller,
       only: new Set([...lists.map((name) => LIST_CHANGED[name] as string), ...(uris.size > 0 ? [UPDATED] : [])]),
       open: true,
       hear: (message) => {
@@ -142,7 +143,7 @@ export class Listens {
       this.#subscriptions.delete(listener);
     };
     if (listen.acked) {
-      for (const uri of uris) this.#subscriptions.hold(uri, listen, { uri }, () => attached);
+      for (const uri of uris) this.#subscriptions.hold(uri, listen, exchange.caller, { uri }, () => attached);
       return;
     }
     const taken: string[] = [];
@@ -158,7 +159,7 @@ export class Listens {
     if (left === 0) return acknowledge();
     deadline = this.#world.deadlines.add(this.#world.limits.ackWaitMs, acknowledge);
     for (const uri of uris) {
-      this.#subscriptions.hold(uri, listen, { uri }, (answer) => {
+      this.#subscriptions.hold(uri, listen, exchange.caller, { uri }, (answer) => {
         const isTaken = attached && !listen.acked && this.#relay.answerIn(answer)?.result !== undefined;
         if (isTaken) taken.push(uri);
         if (--left === 0) acknowledge();

@@ -90,7 +90,7 @@ interface ParkableHooks {
   onLeg(now: Exchange | undefined, before: Exchange | undefined): void;
   onPark(state: string): void;
   onUnpark(state: string): void;
-  onGiveUp(reason: string): void;
+  onGiveUp(reason?: string): void;
   /** Completes a result as every one of a modern server is. */
   stamp(answer: Buffer): Buffer;
 }
@@ -154,7 +154,8 @@ class ParkableCall implements Exchange, Caller {
 
   /** The client can never answer this, so its call ends here (R-59b). */
   unable(request: RpcRequest): void {
-    this.#hooks.onGiveUp('the client lacks a capability');
+    // Not cancelled at the child: that would leave it a call without an answer, and this one ends by itself.
+    this.#hooks.onGiveUp();
     this.settle(missingCapability(request.method, paramsOf(request)));
   }
 

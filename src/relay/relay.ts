@@ -26,6 +26,8 @@ interface Call {
   readonly id: number;
   readonly method: string;
   readonly exchange: Exchange;
+  /** The proxy's, not a client's: it counts as no pending request. */
+  readonly own: boolean;
   readonly tap: Tap | undefined;
   /** The client's progress token as it was written. */
   readonly tokenText: string | undefined;
@@ -134,8 +136,8 @@ export class Relay {
     if (refusal !== undefined) this.refuse(refusal);
   }
 
-  /** The client of this request left. */
-  cancel(exchange: Exchange, reason: string): void {
+  /** Nobody waits for this request any more. The child is told why; without a reason it goes on as if nothing had happened. */
+  cancel(exchange: Exchange, reason?: string): void {
     const waited = this.#unwait(exchange) !== undefined || this.#parked.delete(exchange);
     const call = this.#byExchange.get(exchange);
     if (call !== undefined) {
@@ -152,12 +154,15 @@ export class Relay {
     if (written === false) throw this.#busy('it does not read what it is sent');
   }
 
-  /** A request of the proxy itself to the running child. `onAnswer` is called once. */
-  ask(method: string, params: unknown, onAnswer: (answer: Outcome) => void = () => {}): void {
+  /**
+   * A request of the proxy itself to the running child. `onAnswer` is called once. `caller`: for whose sake; what the
+   * child says meanwhile may be about them.
+   */
+  ask(method: string, params: unknown, onAnswer: (answer: Outcome) => void = () => {}, caller = HOUSE): void {
     const request = readMessage(encodeCall(method, params, 0), this.#world.limits) as RpcRequest;
-    const exchange = { idText: request.idText, caller: HOUSE, streams: false, notify() {}, settle: onAnswer };
+    const exchange = { idText: request.idText, caller, streams: false, notify() {}, settle: onAnswer };
     if (this.#link === undefined) onAnswer(this.#busy('it is not running'));
-    else this.#write(exchange, request, this.#link);
+    else this.#write(exchange, request, this.#link, undefined, true);
   }
 
   /**
@@ -338,13 +343,14 @@ export class Relay {
     this.#events.onPending();
   }
 
-  #write(exchange: Exchange, request: RpcRequest, link: Link, tap?: Tap): void {
+  #write(exchange: Exchange, request: RpcRequest, link: Link, tap?: Tap, own = false): void {
     const { clock, limits, deadlines } = this.#world;
     const token = memberOf(request.layout.meta, 'progressToken');
     const call: Call = {
       id: link.nextId(),
       method: request.method,
       exchange,
+      own,
       tap,
       tokenText: token && textOf(request.raw, token),
       hardEnd: clock.now() + limits.requestHardCapMs,
@@ -356,9 +362,8 @@ export class Relay {
     }
     call.deadline = deadlines.add(this.#patience(call), () => this.#timedOut(call));
     this.#calls.set(call.id, call);
-    if (exchange.caller === HOUSE) return;
-    this.#byExchange.set(exchange, call);
-    this.#served = this.#served === undefined || this.#served === exchange.caller ? exchange.caller : 'many';
+    if (!own) this.#byExchange.set(exchange, call);
+    if (exchange.caller !== HOUSE) this.#served = this.#served === undefined || this.#served === exchange.caller ? exchange.caller : 'many';
   }
 
   /** The request in the child's words, under an id of its own. */
@@ -435,12 +440,12 @@ export class Relay {
     this.#checkDrained();
   }
 
-  /** Nobody waits for this call any more; the child is told, and its late answer will be dropped. */
-  #abandon(call: Call, reason: string): void {
+  /** Nobody waits for this call any more: its late answer will be dropped. */
+  #abandon(call: Call, reason: string | undefined): void {
     const { clock, limits, deadlines } = this.#world;
-    this.#link?.write(encodeCall('notifications/cancelled', { requestId: call.id, reason }));
+    if (reason !== undefined) this.#link?.write(encodeCall('notifications/cancelled', { requestId: call.id, reason }));
     this.#close(call);
-    if (call.exchange.caller === HOUSE) return;
+    if (call.own) return;
     call.gone = true;
     this.#tombstones++;
     this.#calls.set(call.id, call);

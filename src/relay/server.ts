@@ -313,6 +313,11 @@ export class McpServer {
         return 'handled';
       case 'ping':
       case 'forward':
+        // A client that has a connection of its own era must not take it for one of the other.
+        if (request.method === 'server/discover' && exchange.caller.holder !== SIMPLE) {
+          exchange.settle(new ProxyError('method_not_found', `Method not found: ${request.method}`));
+          return 'handled';
+        }
         return profile.era === 'modern' && exchange.caller.holder !== SIMPLE && TAKES_INPUT.has(request.method)
           ? this.#held.tap(exchange, request)
           : 'forward';

@@ -8,7 +8,7 @@ import { LIST_CHANGED, levelName, listChangedFilter, severityOf } from '../proto
 import { oneLine } from '../wire/envelope.ts';
 import { encodeCall, encodeError, encodeResult, paramsOf, withId, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent } from '../wire/sse.ts';
-import { SIMPLE, type Exchange } from './exchange.ts';
+import { SIMPLE, type Caller, type Exchange } from './exchange.ts';
 import type { Outcome, Relay } from './relay.ts';
 import { Upstream } from './upstream.ts';
 
@@ -16,6 +16,8 @@ import { Upstream } from './upstream.ts';
 export interface Listener {
   /** Whose log level and resource subscriptions it shares. */
   readonly holder: object;
+  /** The client, where it is one alone. */
+  readonly caller?: Caller;
   /** The notifications that it hears; without it, all. */
   readonly only?: ReadonlySet<string>;
   /** Takes one message; `frame` is the same as a `message` event, built once for all. */
@@ -86,7 +88,7 @@ export class Subscriptions {
     const { holder } = listener;
     if (holder === SIMPLE) return;
     this.#levels.delete(holder);
-    for (const uri of [...this.#held.keys()]) if (this.#drop(uri, holder)) this.#unsubscribe(uri);
+    for (const uri of [...this.#held.keys()]) if (this.#drop(uri, holder)) this.#unsubscribe(uri, listener.caller);
   }
 
   /** A notification of the child that is not about one call. */
@@ -179,7 +181,7 @@ export class Subscriptions {
     const uri = uriOf(exchange, request);
     if (uri === undefined) return;
     this.#relay.park(exchange);
-    this.hold(uri, exchange.caller.holder, paramsOf(request), (answer) => {
+    this.hold(uri, exchange.caller.holder, exchange.caller, paramsOf(request), (answer) => {
       if (!this.#relay.unpark(exchange)) return false; // it has been cancelled
       exchange.settle(answer instanceof ProxyError ? answer : withId(answer, exchange.idText));
       return true;
@@ -190,7 +192,7 @@ export class Subscriptions {
    * Has the child watch a resource for a holder: it is asked once for each URI, and those who come meanwhile share its
    * answer. `then` is called once, and says whether the holder is still there.
    */
-  hold(uri: string, holder: object, params: unknown, then: (answer: Outcome) => boolean): void {
+  hold(uri: string, holder: object, caller: Caller, params: unknown, then: (answer: Outcome) => boolean): void {
     const { maxSubscriptions } = this.#world.limits;
     const held = this.#held.get(uri);
     const waiting = this.#subscribing.get(uri);
@@ -201,7 +203,7 @@ export class Subscriptions {
       then(new ProxyError('busy', `Server "${this.#name}" is busy: ${maxSubscriptions} resources are subscribed`));
     } else {
       this.#subscribing.set(uri, [{ holder, then }]);
-      this.#ask(uri, params, (answer) => this.#subscribed(uri, answer));
+      this.#ask(uri, params, (answer) => this.#subscribed(uri, answer), caller);
     }
   }
 
@@ -245,8 +247,8 @@ export class Subscriptions {
   }
 
   /** Asks the running child to watch a resource, in the way of its era. */
-  #ask(uri: string, params: unknown, then: (answer: Outcome) => void): void {
-    if (this.#profile?.era !== 'modern') return this.#relay.ask('resources/subscribe', params, then);
+  #ask(uri: string, params: unknown, then: (answer: Outcome) => void, caller?: Caller): void {
+    if (this.#profile?.era !== 'modern') return this.#relay.ask('resources/subscribe', params, then, caller);
     this.#upstream.open(uri, { resourceSubscriptions: [uri] }, (taken) => {
       if (taken instanceof ProxyError) return then(taken);
       const { resourceSubscriptions: uris } = taken;
@@ -256,8 +258,8 @@ export class Subscriptions {
     });
   }
 
-  #unsubscribe(uri: string): void {
-    if (this.#profile?.era === 'legacy') this.#relay.ask('resources/unsubscribe', { uri });
+  #unsubscribe(uri: string, caller?: Caller): void {
+    if (this.#profile?.era === 'legacy') this.#relay.ask('resources/unsubscribe', { uri }, undefined, caller);
     this.#upstream.close(uri);
   }
 

@@ -31,6 +31,7 @@ export interface ClientHooks {
 export class Client implements Caller, Listener {
   readonly era = 'legacy';
   readonly holder = this;
+  readonly caller = this;
   /** The shared server of its name, or one of its own. */
   readonly server: McpServer;
   readonly asking: Asking;
