@@ -8,10 +8,10 @@ import type { World } from '../config/world.ts';
 import { envelopeEdits } from '../protocol/bridge.ts';
 import type { Profile } from '../protocol/legacy.ts';
 import { LIST_CHANGED, listChangedFilter } from '../protocol/methods.ts';
-import { latin1, META } from '../protocol/modern.ts';
+import { latin1, META, modernFault } from '../protocol/modern.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { splice } from '../wire/envelope.ts';
-import { encodeCall, encodeResult, isObject, paramsOf, readMessage, type RpcRequest } from '../wire/jsonrpc.ts';
+import { encodeCall, encodeResult, isObject, paramsOf, readMessage, withId, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Exchange } from './exchange.ts';
 import type { Relay } from './relay.ts';
 import type { Listener, Subscriptions } from './subscriptions.ts';
@@ -71,9 +71,11 @@ export class Listens {
   /** Another process runs: every client that listens goes on listening. `changed` are the notifications that all have now. */
   restore(profile: Profile, changed: readonly string[]): void {
     for (const listen of this.#listens.values()) {
-      if (listen.era === 'legacy' && profile.era === 'legacy') continue; // the subscriptions have seen to it
+      const told = listen.era === 'legacy'; // by the subscriptions, as everyone
+      if (told && listen.acked && profile.era === 'legacy') continue; // they have seen to all of it
       listen.detach();
       this.#attach(listen, profile);
+      if (told) continue;
       const wanted = filterOf(listen);
       for (const [capability, method] of Object.entries(LIST_CHANGED)) {
         if (listen.acked && changed.includes(method) && wanted[listChangedFilter(capability)] === true) {
@@ -112,8 +114,21 @@ export class Listens {
         listen.acked = true;
         exchange.notify(splice(raw, [{ at: tag.at, end: tag.end, text: exchange.idText }]));
       },
-      ended: () => this.#finish(listen),
+      ended: (answer) => {
+        const fault = answer === undefined || listen.acked ? undefined : modernFault(withId(answer.raw, exchange.idText), profile.era, listen.request.method);
+        if (fault?.is !== 'error') return this.#finish(listen);
+        if (fault.status === 404) return this.#acknowledge(listen, {}); // it has nothing to tell (R-112)
+        this.#listens.delete(exchange);
+        exchange.settle(fault.answer, fault.status);
+      },
     });
+  }
+
+  #acknowledge(listen: Listen, honoured: object): void {
+    const { exchange } = listen;
+    listen.acked = true;
+    const params = `{"_meta":{"${META.subscriptionId}":${exchange.idText}},"notifications":${latin1(JSON.stringify(honoured))}}`;
+    exchange.notify(Buffer.from(`{"jsonrpc":"2.0","method":"${ACKNOWLEDGED}","params":${params}}`, 'latin1'));
   }
 
   /** What the child declares of what was asked for; the resources that it watches are known when it has said so. */
@@ -150,16 +165,14 @@ export class Listens {
     let left = uris.size;
     const acknowledge = (): void => {
       if (listen.acked || !attached) return;
-      listen.acked = true;
       deadline?.cancel();
-      const honoured = { ...Object.fromEntries(lists.map((name) => [listChangedFilter(name), true])), ...(taken.length > 0 && { resourceSubscriptions: taken }) };
-      const params = `{"_meta":{"${META.subscriptionId}":${exchange.idText}},"notifications":${latin1(JSON.stringify(honoured))}}`;
-      exchange.notify(Buffer.from(`{"jsonrpc":"2.0","method":"${ACKNOWLEDGED}","params":${params}}`, 'latin1'));
+      this.#acknowledge(listen, { ...Object.fromEntries(lists.map((name) => [listChangedFilter(name), true])), ...(taken.length > 0 && { resourceSubscriptions: taken }) });
     };
     if (left === 0) return acknowledge();
     deadline = this.#world.deadlines.add(this.#world.limits.ackWaitMs, acknowledge);
     for (const uri of uris) {
       this.#subscriptions.hold(uri, listen, exchange.caller, { uri }, (answer) => {
+        if (!this.#relay.connected) return false; // lost: its successor is asked for all of it
         const isTaken = attached && !listen.acked && this.#relay.answerIn(answer)?.result !== undefined;
         if (isTaken) taken.push(uri);
         if (--left === 0) acknowledge();

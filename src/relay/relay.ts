@@ -50,8 +50,8 @@ export type Tap = (outcome: Outcome | 'cancelled') => 'held' | void;
 export interface Subscribed {
   /** A notification that carries its id, which stands at `tag`. */
   heard(notification: RpcNotification, tag: Span): void;
-  /** The child has ended it; not called when the child itself has gone. */
-  ended(): void;
+  /** The child has ended it, by its answer or by a cancellation; not called when the child itself has gone. */
+  ended(answer?: RpcResponse): void;
 }
 
 /** The caller of the proxy's own requests: nobody's work, and nobody waits for it. */
@@ -176,7 +176,9 @@ export class Relay {
     link.write(this.#addressed(request, caller, id));
     this.#subscribed.set(id, subscribed);
     return () => {
-      if (this.#subscribed.delete(id)) link.write(encodeCall('notifications/cancelled', { requestId: id }));
+      if (this.#subscribed.get(id) !== subscribed) return; // of another process, perhaps
+      this.#subscribed.delete(id);
+      link.write(encodeCall('notifications/cancelled', { requestId: id }));
     };
   }
 
@@ -283,7 +285,7 @@ export class Relay {
       case 'response': {
         const call = typeof message.id === 'number' ? this.#calls.get(message.id) : undefined;
         const id = memberOf(message.layout.top, 'id');
-        if (typeof message.id === 'number' && this.#unsubscribed(message.id)) return;
+        if (typeof message.id === 'number' && this.#unsubscribed(message.id, message)) return;
         if (call === undefined || id === undefined) return link.note(Buffer.concat([message.raw, NEWLINE]));
         this.#answer(call, message.raw, id);
       }
@@ -407,10 +409,10 @@ export class Relay {
   }
 
   /** The child has ended a subscription; `false`: there is none of this id. */
-  #unsubscribed(id: number): boolean {
+  #unsubscribed(id: number, answer?: RpcResponse): boolean {
     const subscribed = this.#subscribed.get(id);
     this.#subscribed.delete(id);
-    subscribed?.ended();
+    subscribed?.ended(answer);
     return subscribed !== undefined;
   }
 

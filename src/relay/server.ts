@@ -120,7 +120,7 @@ export class McpServer {
         this.#held.end(why);
         this.#relay.drain(ms, why, () => {
           if (this.#ending !== undefined) this.#close();
-          else if (this.#evicting) this.#subscriptions.evict();
+          else if (this.#evicting) this.#evict();
           this.#evicting = false;
           done();
         });
@@ -174,7 +174,8 @@ export class McpServer {
 
   /** Nobody waits for this request any more; the child is told why. */
   cancel(exchange: Exchange, reason: string): void {
-    if (this.#parked.cancel(exchange, reason) || this.#listens.cancel(exchange)) return;
+    if (this.#parked.cancel(exchange, reason)) return;
+    if (this.#listens.cancel(exchange)) return void (this.#activeAt = this.#world.clock.now());
     this.#held.cancel(exchange);
     this.#relay.cancel(exchange, reason);
   }
@@ -235,7 +236,7 @@ export class McpServer {
   /** A new process, after the calls in flight. `evicting`: the sessions end with the old one. */
   restart(evicting = false): void {
     this.#evicting = evicting && this.#relay.connected;
-    if (evicting && !this.#evicting) this.#subscriptions.evict();
+    if (evicting && !this.#evicting) this.#evict();
     this.#supervisor.restart();
   }
 
@@ -268,6 +269,12 @@ export class McpServer {
   #close(): void {
     this.#listens.close();
     this.#subscriptions.close();
+  }
+
+  /** Sessions and listens end, because what they were opened on is not there any more. */
+  #evict(): void {
+    this.#listens.close();
+    this.#subscriptions.evict();
   }
 
   #heard(notification: RpcNotification): void {

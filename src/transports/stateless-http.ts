@@ -119,7 +119,7 @@ class StatelessExchange implements Exchange, Caller {
     if (!this.leave()) return;
     const isFault = answer instanceof ProxyError;
     const began = this.#stream !== undefined;
-    if (!began && (isFault || !this.#isListen) && (this.#accepts.json || (isFault ? answer.status : status) !== 200)) {
+    if (!began && (this.#accepts.json || (isFault ? answer.status : status) !== 200)) {
       return isFault ? fault(this.#res, answer, this.idText) : json(this.#res, status, answer);
     }
     const stream = this.#streaming();
