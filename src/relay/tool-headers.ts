@@ -1,18 +1,22 @@
 // Which arguments of which tool a modern client repeats in headers: read from the child's own list of tools, the first
 // time that such a client calls one, and again when the list or the process has changed.
 
-import type { Deadline } from '../base/clock.ts';
 import type { World } from '../config/world.ts';
 import { paramHeaders, type ParamHeader } from '../protocol/modern.ts';
 import { isObject } from '../wire/jsonrpc.ts';
 import type { Outcome, Relay } from './relay.ts';
 
+/** By the name of a tool. */
+type Declared = Map<string, readonly ParamHeader[]>;
+
 export class ToolHeaders {
   readonly #relay: Relay;
   readonly #world: World;
-  #declared: Map<string, readonly ParamHeader[]> | undefined;
+  #declared: Declared | undefined;
   /** Who waits for the list that is being read. */
   #waiting: (() => void)[] | undefined;
+  /** The reading whose list counts: the last, unless the list has changed since it began. */
+  #reading: object | undefined;
 
   constructor(relay: Relay, world: World) {
     this.#relay = relay;
@@ -29,16 +33,20 @@ export class ToolHeaders {
     if (this.#waiting !== undefined) return void this.#waiting.push(then);
     this.#waiting = [then];
     const { deadlines, limits } = this.#world;
-    const deadline = deadlines.add(limits.toolsWaitMs, () => this.#finish(new Map())); // a late list still counts for later calls
-    this.#page(new Map(), undefined, 1, deadline);
+    const reading = (this.#reading = {});
+    const deadline = deadlines.add(limits.toolsWaitMs, () => this.#finish(reading, new Map())); // a late list still counts for later calls
+    this.#page(new Map(), undefined, 1, (found) => {
+      deadline.cancel();
+      this.#finish(reading, found);
+    });
   }
 
   /** The list is not what it was. */
   forget(): void {
-    this.#declared = undefined;
+    this.#declared = this.#reading = undefined;
   }
 
-  #page(found: Map<string, readonly ParamHeader[]>, cursor: string | undefined, page: number, deadline: Deadline): void {
+  #page(found: Declared, cursor: string | undefined, page: number, done: (found: Declared) => void): void {
     this.#relay.ask('tools/list', cursor === undefined ? {} : { cursor }, (answer: Outcome) => {
       const result = this.#relay.answerIn(answer)?.result;
       const { tools, nextCursor } = isObject(result) ? result : {};
@@ -46,16 +54,16 @@ export class ToolHeaders {
         const declared = isObject(tool) ? paramHeaders(tool) : [];
         if (declared.length > 0) found.set(String(tool.name), declared);
       }
-      if (typeof nextCursor === 'string' && page < this.#world.limits.maxToolPages) return this.#page(found, nextCursor, page + 1, deadline);
-      deadline.cancel();
-      this.#finish(found);
+      if (typeof nextCursor === 'string' && page < this.#world.limits.maxToolPages) return this.#page(found, nextCursor, page + 1, done);
+      done(found);
     });
   }
 
-  #finish(found: Map<string, readonly ParamHeader[]>): void {
+  #finish(reading: object, found: Declared): void {
     this.#declared = found;
     const waiting = this.#waiting ?? [];
     this.#waiting = undefined;
     for (const then of waiting) then();
+    if (this.#reading !== reading) this.#declared = undefined; // good enough for those who waited, as they wait only once
   }
 }

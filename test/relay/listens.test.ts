@@ -38,7 +38,7 @@ function listening(era: Era, { limits = {}, capabilities = ALL }: { limits?: Par
     up,
     /** The process is lost. */
     down: (): void => {
-      subscriptions.down();
+      subscriptions.down(fault());
       test.relay.down(fault());
     },
     open: (notifications: unknown = FILTER, id: unknown = 1): FakeExchange => {
