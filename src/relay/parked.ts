@@ -6,9 +6,9 @@ import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import { canAnswer, missingCapability, TAKES_INPUT } from '../protocol/methods.ts';
-import { inputKey, inputRequired, inputResponseProblem, latin1, retryKey, stampResult } from '../protocol/modern.ts';
+import { inputKey, inputRequired, inputResponseProblem, retryKey, stampResult, valueOf } from '../protocol/modern.ts';
 import { memberOf, members } from '../wire/envelope.ts';
-import { encodeResult, isObject, paramsOf, textOf, withId, type RpcRequest } from '../wire/jsonrpc.ts';
+import { encodeResult, paramsOf, textOf, withId, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Caller, Exchange, ModernRequest, Question } from './exchange.ts';
 import type { Relay } from './relay.ts';
 
@@ -255,23 +255,23 @@ class ParkableCall implements Exchange, Caller {
   }
 
   /** What the retry answers, or what is wrong with it. Keys that nobody asked for say nothing. */
-  #answersIn(request: RpcRequest): readonly Answered[] | ProxyError {
-    const { inputResponses = {} } = paramsOf(request);
-    const at = memberOf(request.layout.params, 'inputResponses');
-    if (!isObject(inputResponses)) return malformed('inputResponses must be an object');
-    const given = at === undefined ? [] : members(request.raw, this.#world.limits.maxMembers, at.at);
+  #answersIn({ raw, layout }: RpcRequest): readonly Answered[] | ProxyError {
+    const at = memberOf(layout.params, 'inputResponses');
+    if (at !== undefined && raw[at.at] !== OPEN) return malformed('inputResponses must be an object');
+    const given = at === undefined ? [] : members(raw, this.#world.limits.maxMembers, at.at);
     const answered: Answered[] = [];
     for (const [key, question] of this.#questions) {
-      const value = memberOf(given, latin1(key));
+      const value = memberOf(given, key);
       if (value === undefined) continue;
-      const problem = inputResponseProblem(question.request.method, inputResponses[key]);
+      const problem = inputResponseProblem(question.request.method, valueOf(raw, value)); // of the very bytes that the child gets
       if (problem !== undefined) return malformed(`inputResponses["${key}"] ${problem}`);
-      answered.push([question, request.raw.subarray(value.at, value.end)]);
+      answered.push([question, raw.subarray(value.at, value.end)]);
     }
     return answered;
   }
 }
 
+const OPEN = 0x7b;
 const ID_AT = { at: 22, end: 23 }; // of encodeResult('0', ...)
 
 function malformed(detail: string): ProxyError {
