@@ -34,6 +34,7 @@ const FAULTS = {
   missing_capability: { http: 400, rpc: -32021 },
   request_state: { http: 200, rpc: -32602 },
   declined: { http: 200, rpc: -32603 },
+  input_failed: { http: 200, rpc: -32603 },
   // Sessions and revisions.
   session_required: { http: 400, rpc: -32000 },
   session_not_found: { http: 404, rpc: -32001 },

@@ -5,7 +5,7 @@
 import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
-import { envelopeEdits, readInputRequired, type InputRequired } from '../protocol/bridge.ts';
+import { envelopeEdits, readInputRequired, withElicitationId, type InputRequired } from '../protocol/bridge.ts';
 import { memberOf, splice } from '../wire/envelope.ts';
 import { encodeCall, encodeResult, readMessage, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Exchange, Question } from './exchange.ts';
@@ -107,9 +107,9 @@ export class HeldOpen {
   /** A tool's failure is the model's to read; any other is an error (Q5). */
   #fail(held: Held, why: string): void {
     const { exchange, request } = held;
-    const text = `The server needs input for this call: ${why}`;
+    const text = `Input for ${request.method} could not be obtained: ${why}`;
     const result = { content: [{ type: 'text', text }], isError: true };
-    this.#settle(held, request.method === 'tools/call' ? encodeResult(exchange.idText, result) : new ProxyError('declined', text));
+    this.#settle(held, request.method === 'tools/call' ? encodeResult(exchange.idText, result) : new ProxyError('input_failed', text));
   }
 
   #settle(held: Held, answer: Buffer | ProxyError): void {
@@ -128,9 +128,9 @@ export class HeldOpen {
   }
 }
 
-/** The request that the client sees; the mode that opens a URL has an id there (2025-11-25, elicitation). */
+/** The request that the client sees, with what the child wrote: that may be deeper than can be encoded. */
 function encodeInput(method: string, params: Buffer | undefined): Buffer {
-  const parsed: unknown = params === undefined ? undefined : JSON.parse(params.toString());
-  const url = method === 'elicitation/create' && (parsed as { mode?: unknown } | undefined)?.mode === 'url';
-  return encodeCall(method, url ? { ...(parsed as object), elicitationId: crypto.randomUUID() } : parsed, 0);
+  if (params === undefined) return encodeCall(method, undefined, 0);
+  const { length } = '{}}';
+  return Buffer.concat([encodeCall(method, {}, 0).subarray(0, -length), withElicitationId(params, crypto.randomUUID()), Buffer.from('}')]);
 }

@@ -36,6 +36,7 @@ const faults: Record<Reason, readonly [status: number, code: number, retryAfterS
   missing_capability: [400, -32021],
   request_state: [200, -32602],
   declined: [200, -32603],
+  input_failed: [200, -32603],
   session_required: [400, -32000],
   session_not_found: [404, -32001],
   session_limit: [503, -32603],

@@ -9,6 +9,7 @@ import { legacyEdits } from '../../src/protocol/legacy.ts';
 import { lonelyCaller, SIMPLE, type Caller, type Exchange } from '../../src/relay/exchange.ts';
 import { Relay, type Tap } from '../../src/relay/relay.ts';
 import type { Listener } from '../../src/relay/subscriptions.ts';
+import type { Edit } from '../../src/wire/envelope.ts';
 import { encodeError, readMessage, type RpcMessage, type RpcNotification, type RpcRequest } from '../../src/wire/jsonrpc.ts';
 import { noon, testWorld } from '../child/world.ts';
 
@@ -159,6 +160,9 @@ export class TestRelay {
   /** Deals with a request instead of forwarding it. */
   deal = (_exchange: Exchange, _request: RpcRequest): 'handled' | 'forward' | Tap => 'forward';
 
+  /** Changes a message of a client on its way to the child. */
+  edits = (message: RpcRequest | RpcNotification): Edit[] => legacyEdits(message);
+
   /** Changes an answer of the child on its way to a client. */
   rewrite = (_method: string, raw: Buffer): Buffer => raw;
 
@@ -170,7 +174,7 @@ export class TestRelay {
       },
       onRequest: (exchange, request) => this.deal(exchange, request),
       onNotification: (notification) => this.notifications.push(notification),
-      onWrite: (message) => legacyEdits(message),
+      onWrite: (message) => this.edits(message),
       onAnswer: (_, method, raw) => [this.rewrite(method, raw)],
       onLost: () => {},
       onChildRequest: (request, link) => {
