@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { IMPLEMENTATION } from '../../src/proxy.ts';
 import { fakeClock } from '../support/clock.ts';
-import { connectEra, envelope, key, MODERN } from '../support/eras.ts';
+import { connectEra, envelope, FRONTS, key, MODERN, type EraClient } from '../support/eras.ts';
 import { tempDir, until } from '../support/files.ts';
 import { post, type SseStream } from '../support/http.ts';
 import { errorOf, nextMessage, node, startProxy, type ProxySetup, type Servers, type TestProxy } from '../support/proxy.ts';
@@ -517,6 +517,82 @@ describe('a modern server with a process for each session (R-17)', () => {
     await assert.rejects(httpSse.tool('echo'));
     const [a, b] = [await openSession(t, proxy), await openSession(t, proxy)];
     assert.notEqual((await a.tool('pid')).pid, (await b.tool('pid')).pid);
+  });
+});
+
+describe('a server that becomes one of the other era', () => {
+  const KINDS = ['legacy', 'modern'] as const;
+  const entry = (kind: (typeof KINDS)[number], ...args: string[]): Servers => ({ x: node('server.mjs', ...(kind === 'modern' ? ['--modern-only'] : []), ...args) });
+  const isUpdate = ({ method }: any): boolean => method === 'notifications/resources/updated';
+
+  for (const [from, to] of [KINDS, [...KINDS].reverse()] as const) {
+    test(`from ${from} to ${to} keeps every session, stream and listen, with its level and its resources (R-154 to R-156)`, async (t) => {
+      const proxy = await startProxy(t, entry(from));
+      const clients = await Promise.all(FRONTS.map((front) => connectEra(t, proxy, front)));
+      for (const client of clients) {
+        await client.setLevel(client.front === 'Streamable HTTP' ? 'debug' : 'warning');
+        await client.watch('test://note');
+      }
+      const [, , session] = clients as [EraClient, EraClient, EraClient];
+      const draining = session.tool('sleep', { ms: 100 });
+      await inFlight(proxy, 1);
+      const before = clients.map(({ heard }) => heard.length);
+      const old = proxy.received('x').length;
+      assert.deepEqual((await proxy.configure(entry(to))).json().restarted, ['x']);
+      const next = session.tool('echo', { after: true });
+      assert.equal((await draining).content[0].text, 'done');
+      assert.deepEqual(await next, { after: true });
+
+      const news = (k: number): any[] => (clients[k] as EraClient).heard.slice(before[k]);
+      for (const [k, { front }] of clients.entries()) {
+        await until(() => news(k).length === 3, () => `three changes at ${front}, not ${JSON.stringify(news(k))}`);
+        assert.deepEqual(news(k).map(({ method }) => method).sort(), ['prompts', 'resources', 'tools'].map((what) => `notifications/${what}/list_changed`));
+      }
+      const heard = proxy.received('x').slice(old).map((line) => JSON.parse(line));
+      const about = (method: string): any[] => heard.filter((message) => message.method === method);
+      if (to === 'modern') {
+        assert.deepEqual(about('subscriptions/listen').map(({ params }) => Object.keys(params.notifications).length).sort(), [1, 3, 4]);
+        for (const method of ['initialize', 'logging/setLevel', 'resources/subscribe']) assert.deepEqual(about(method), []);
+        assert.equal(about('tools/call').find(({ params }) => params.name === 'echo').params._meta[key('logLevel')], 'debug');
+      } else {
+        assert.deepEqual(about('resources/subscribe').map(({ params }) => params), [{ uri: 'test://note' }]);
+        assert.deepEqual(about('logging/setLevel').map(({ params }) => params.level).at(-1), 'debug');
+        assert.deepEqual(about('subscriptions/listen'), []);
+      }
+      await session.tool('updated', { uri: 'test://note' });
+      await session.tool('changed', { what: 'tools' });
+      for (const [k, { front }] of clients.entries()) {
+        await until(() => news(k).length >= 5, `an update and a change at ${front}`);
+        assert.deepEqual(news(k).slice(3).map(isUpdate).sort(), [false, true], front);
+      }
+      await session.tool('log', { level: 'debug', text: 'fine', delayMs: 20 });
+      assert.deepEqual(clients.map(({ heard }) => heard.some(({ method }) => method === 'notifications/message')), [false, false, true, false]);
+      assert.deepEqual(clients.map(({ heard }, k) => heard.length - (before[k] as number)), [5, 5, 6, 5]);
+    });
+  }
+
+  test('tells of every list that the old or the new one has (R-155)', async (t) => {
+    const proxy = await startProxy(t, entry('legacy', '--capabilities', '{"tools":{},"resources":{}}'));
+    const stream = await proxy.listen('x');
+    await proxy.tool('x', 'echo');
+    await proxy.configure(entry('modern', '--capabilities', '{"tools":{},"prompts":{}}'));
+    const told = [await nextMessage(stream), await nextMessage(stream), await nextMessage(stream)].map(({ method }) => method);
+    assert.deepEqual(told.sort(), ['prompts', 'resources', 'tools'].map((what) => `notifications/${what}/list_changed`));
+    const reply = (await proxy.call('x', 'resources/list')).json();
+    assert.equal(reply.error.code, -32601);
+  });
+
+  test('lets go of a resource that the new one does not watch', async (t) => {
+    const proxy = await startProxy(t, entry('legacy'));
+    const session = await openSession(t, proxy);
+    const other = { uri: 'other://x' };
+    assert.deepEqual((await session.call('resources/subscribe', other)).json().result, {});
+    await proxy.configure(entry('modern'));
+    await session.tool('echo');
+    await until(() => heardByChild(proxy, 'notifications/cancelled').length === 1, 'the end of the listen');
+    await proxy.configure(entry('legacy'));
+    await session.tool('echo');
+    assert.equal(heardByChild(proxy, 'resources/subscribe').length, 1);
   });
 });
 
