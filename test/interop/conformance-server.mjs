@@ -23,64 +23,33 @@ import {
   ListPromptsRequestSchema,
   ListResourcesRequestSchema,
   ListResourceTemplatesRequestSchema,
+  ListRootsResultSchema,
   ListToolsRequestSchema,
   McpError,
   ReadResourceRequestSchema,
   SubscribeRequestSchema,
   UnsubscribeRequestSchema,
 } from '@modelcontextprotocol/sdk/types.js';
+import { completions, fixedTools, forms, headerSchema, object, prompts, question, resources, schema2020, template, text, userForm } from './surface.mjs';
 
 /** @typedef {import('@modelcontextprotocol/sdk/types.js').CallToolResult} CallToolResult */
-/** @typedef {import('@modelcontextprotocol/sdk/types.js').ContentBlock} ContentBlock */
 /** @typedef {import('@modelcontextprotocol/sdk/shared/protocol.js').RequestHandlerExtra<any, any>} Extra */
-/** @typedef {Record<string, unknown> & { type: 'object' }} Schema */
+/** @typedef {import('./surface.mjs').Schema} Schema */
 /** @typedef {{ description: string, inputSchema?: Schema, call: (args: any, extra: Extra) => CallToolResult | Promise<CallToolResult> }} Tool */
 
 const { values: flags } = parseArgs({ options: { starts: { type: 'string' }, http: { type: 'boolean' } } });
 if (flags.starts !== undefined) appendFileSync(flags.starts, `${process.pid}\n`);
 
-const PNG = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==';
-const WAV = 'UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQIAAAAAAA==';
 /** Between two notifications, in ms: they have to come as separate messages and in order, not at a certain time. */
 const PAUSE_MS = 50;
-
-/** @type {(text: string) => ContentBlock} */
-const text = (text) => ({ type: 'text', text });
-/** @type {ContentBlock} */
-const image = { type: 'image', data: PNG, mimeType: 'image/png' };
-/** @type {(uri: string, mimeType: string, text: string) => ContentBlock} */
-const embedded = (uri, mimeType, text) => ({ type: 'resource', resource: { uri, mimeType, text } });
-
-/** @type {(properties: Record<string, object>, required?: string[]) => Schema} */
-const object = (properties, required = []) => ({ type: 'object', properties, required });
-const options = (/** @type {string} */ of) => ['1', '2', '3'].map((number) => `${of}${number}`);
-const titled = (/** @type {string} */ title) => options('value').map((value, index) => ({ const: value, title: `${title} ${index + 1}` }));
+/** What legacy servers answer for a resource that is not there. */
+const RESOURCE_NOT_FOUND = -32002;
 
 // ---- tools
 
 /** @type {Record<string, Tool>} */
 const tools = {
-  test_simple_text: { description: 'returns a text', call: () => ({ content: [text('This is a simple text response for testing.')] }) },
-  test_image_content: { description: 'returns an image', call: () => ({ content: [image] }) },
-  test_audio_content: { description: 'returns a sound', call: () => ({ content: [{ type: 'audio', data: WAV, mimeType: 'audio/wav' }] }) },
-  test_embedded_resource: {
-    description: 'returns a resource',
-    call: () => ({ content: [embedded('test://embedded-resource', 'text/plain', 'This is an embedded resource content.')] }),
-  },
-  test_multiple_content_types: {
-    description: 'returns a text, an image and a resource',
-    call: () => ({
-      content: [
-        text('Multiple content types test:'),
-        image,
-        embedded('test://mixed-content-resource', 'application/json', '{"test":"data","value":123}'),
-      ],
-    }),
-  },
-  test_error_handling: {
-    description: 'fails',
-    call: () => ({ isError: true, content: [text('This tool intentionally returns an error for testing')] }),
-  },
+  ...Object.fromEntries(Object.entries(fixedTools).map(([name, { description, result }]) => [name, { description, call: () => /** @type {any} */ (result) }])),
   test_tool_with_logging: {
     description: 'sends three log lines',
     call: async (_, extra) => {
@@ -107,46 +76,20 @@ const tools = {
   test_sampling: {
     description: 'asks the model of the client',
     inputSchema: object({ prompt: { type: 'string' } }, ['prompt']),
-    call: async ({ prompt }, { sendRequest }) => {
-      const params = { messages: [{ role: 'user', content: { type: 'text', text: prompt } }], maxTokens: 100 };
-      const { content } = await sendRequest({ method: 'sampling/createMessage', params }, CreateMessageResultSchema);
-      return { content: [text(`LLM response: ${content.type === 'text' ? content.text : content.type}`)] };
-    },
+    call: ({ prompt }, extra) => sample(extra, question(prompt)),
   },
   test_elicitation: {
     description: 'asks the user for a name and an address',
     inputSchema: object({ message: { type: 'string' } }, ['message']),
-    call: ({ message }, extra) => {
-      const field = (/** @type {string} */ description) => ({ type: 'string', description });
-      const fields = { username: field("User's response"), email: field("User's email address") };
-      return elicit(extra, message, object(fields, ['username', 'email']));
-    },
+    call: ({ message }, extra) => elicit(extra, userForm(message)),
   },
   test_elicitation_sep1034_defaults: {
     description: 'asks the user for a value of each primitive type, each with a default',
-    call: (_, extra) => {
-      const fields = {
-        name: { type: 'string', default: 'John Doe' },
-        age: { type: 'integer', default: 30 },
-        score: { type: 'number', default: 95.5 },
-        status: { type: 'string', enum: ['active', 'inactive', 'pending'], default: 'active' },
-        verified: { type: 'boolean', default: true },
-      };
-      return elicit(extra, 'Please review these values', object(fields));
-    },
+    call: (_, extra) => elicit(extra, forms.defaults),
   },
   test_elicitation_sep1330_enums: {
     description: 'asks the user to choose, in every form that a choice can have',
-    call: (_, extra) => {
-      const fields = {
-        untitledSingle: { type: 'string', enum: options('option') },
-        titledSingle: { type: 'string', oneOf: titled('Option') },
-        legacyEnum: { type: 'string', enum: options('opt'), enumNames: options('Option ') },
-        untitledMulti: { type: 'array', items: { type: 'string', enum: options('option') } },
-        titledMulti: { type: 'array', items: { anyOf: titled('Choice') } },
-      };
-      return elicit(extra, 'Please choose', object(fields));
-    },
+    call: (_, extra) => elicit(extra, forms.choices),
   },
   // A server on stdio has no stream that it could close. The log line makes the answer a stream, so that the scenario has
   // an event with an id and a retry field to look at.
@@ -159,75 +102,108 @@ const tools = {
   },
   json_schema_2020_12_tool: {
     description: 'has a schema with keywords of JSON Schema 2020-12',
-    inputSchema: {
-      $schema: 'https://json-schema.org/draft/2020-12/schema',
-      type: 'object',
-      $defs: { address: { $anchor: 'addressDef', type: 'object', properties: { street: { type: 'string' }, city: { type: 'string' } } } },
-      properties: {
-        name: { type: 'string' },
-        address: { $ref: '#/$defs/address' },
-        contactMethod: { type: 'string', enum: ['phone', 'email'] },
-        phone: { type: 'string' },
-        email: { type: 'string' },
-      },
-      allOf: [{ anyOf: [{ required: ['phone'] }, { required: ['email'] }] }],
-      if: { properties: { contactMethod: { const: 'phone' } }, required: ['contactMethod'] },
-      then: { required: ['phone'] },
-      else: { required: ['email'] },
-      additionalProperties: false,
-    },
+    inputSchema: schema2020,
     call: (args) => ({ content: [text(JSON.stringify(args))] }),
   },
+
+  // What the scenarios of 2026-07-28 ask for, as far as a legacy server has words for it: it asks its client in the middle of
+  // the call, and the proxy makes `input_required` of that.
+  test_x_mcp_header: {
+    description: 'has arguments that are repeated in headers',
+    inputSchema: headerSchema,
+    call: (args) => ({ content: [text(JSON.stringify(args))] }),
+  },
+  test_logging_tool: {
+    description: 'sends a log line',
+    call: async (_, extra) => {
+      await log(extra, 'a line');
+      return { content: [text('logged')] };
+    },
+  },
+  test_missing_capability: {
+    description: 'cannot do without the model of the client',
+    call: (_, extra) => sample(extra, question('Is anybody there?')),
+  },
+  test_streaming_elicitation: { description: 'asks the user for a name', call: (_, extra) => elicit(extra, forms.name) },
+  test_input_required_result_elicitation: { description: 'asks the user for a name', call: (_, extra) => elicit(extra, forms.name) },
+  test_input_required_result_sampling: {
+    description: 'asks the model for a capital',
+    call: (_, extra) => sample(extra, question('What is the capital of France?')),
+  },
+  test_input_required_result_list_roots: { description: 'lists the roots of the client', call: (_, extra) => listRoots(extra) },
+  test_input_required_result_request_state: { description: 'asks for a confirmation', call: (_, extra) => elicit(extra, forms.confirmation) },
+  test_input_required_result_tampered_state: { description: 'asks for a confirmation', call: (_, extra) => elicit(extra, forms.confirmation) },
+  test_input_required_result_multiple_inputs: {
+    description: 'asks for a form, for the model and for the roots at once',
+    call: async (_, extra) => {
+      const asked = [elicit(extra, forms.name), sample(extra, question('Generate a greeting', 50)), listRoots(extra)];
+      return { content: (await Promise.all(asked)).flatMap(({ content }) => content) };
+    },
+  },
+  test_input_required_result_multi_round: {
+    description: 'asks for a name first and for a colour then',
+    call: async (_, extra) => {
+      const name = await elicit(extra, { ...forms.name, message: `Step 1: ${forms.name.message}` });
+      const color = await elicit(extra, { ...forms.color, message: `Step 2: ${forms.color.message}` });
+      return { content: [...name.content, ...color.content] };
+    },
+  },
+  test_input_required_result_capabilities: {
+    description: 'asks for what the client of the scenario can do',
+    call: (_, extra) => sample(extra, question('Generate a greeting', 50)),
+  },
+  test_changing_tool: { description: 'has changed 0 times', call: () => ({ content: [text('I have changed')] }) },
+  test_trigger_tool_change: {
+    description: 'changes the list of tools',
+    call: async (_, { sendNotification }) => {
+      changed.tools += 1;
+      known(tools, 'test_changing_tool').description = `has changed ${changed.tools} times`;
+      await sendNotification({ method: 'notifications/tools/list_changed' });
+      return { content: [text('changed')] };
+    },
+  },
+  test_trigger_prompt_change: {
+    description: 'changes the list of prompts',
+    call: async (_, { sendNotification }) => {
+      changed.prompts += 1;
+      known(prompts, 'test_simple_prompt').description = `has changed ${changed.prompts} times`;
+      await sendNotification({ method: 'notifications/prompts/list_changed' });
+      return { content: [text('changed')] };
+    },
+  },
 };
+
+/** How often each list has changed. */
+const changed = { tools: 0, prompts: 0 };
 
 /** @type {(extra: Extra, data: string) => Promise<void>} */
 function log({ sendNotification }, data) {
   return sendNotification({ method: 'notifications/message', params: { level: 'info', logger: 'conformance', data } });
 }
 
-/** @type {(extra: Extra, message: string, requestedSchema: Schema) => Promise<CallToolResult>} */
-async function elicit({ sendRequest }, message, requestedSchema) {
-  const params = { message, requestedSchema };
+/** @type {(extra: Extra, params: { message: string, requestedSchema: any }) => Promise<CallToolResult>} */
+async function elicit({ sendRequest }, params) {
   const { action, content } = await sendRequest({ method: 'elicitation/create', params }, ElicitResultSchema);
   return { content: [text(`User response: action=${action}, content=${JSON.stringify(content)}`)] };
 }
 
-// ---- resources and prompts
+/** @type {(extra: Extra, params: any) => Promise<CallToolResult>} */
+async function sample({ sendRequest }, params) {
+  const { content } = await sendRequest({ method: 'sampling/createMessage', params }, CreateMessageResultSchema);
+  return { content: [text(`LLM response: ${content.type === 'text' ? content.text : content.type}`)] };
+}
 
-/** @type {Record<string, { name: string, mimeType: string } & ({ text: string } | { blob: string })>} */
-const resources = {
-  'test://static-text': { name: 'static-text', mimeType: 'text/plain', text: 'This is the content of the static text resource.' },
-  'test://static-binary': { name: 'static-binary', mimeType: 'image/png', blob: PNG },
-  'test://watched-resource': { name: 'watched-resource', mimeType: 'text/plain', text: 'Watched resource content' },
-};
-
-/** @type {Record<string, { description: string, args: string[], contents: (args: Record<string, string>) => ContentBlock[] }>} */
-const prompts = {
-  test_simple_prompt: { description: 'has no arguments', args: [], contents: () => [text('This is a simple prompt for testing.')] },
-  test_prompt_with_arguments: {
-    description: 'repeats its arguments',
-    args: ['arg1', 'arg2'],
-    contents: ({ arg1, arg2 }) => [text(`Prompt with arguments: arg1='${arg1}', arg2='${arg2}'`)],
-  },
-  test_prompt_with_embedded_resource: {
-    description: 'holds a resource',
-    args: ['resourceUri'],
-    contents: ({ resourceUri = '' }) => [
-      embedded(resourceUri, 'text/plain', 'Embedded resource content for testing.'),
-      text('Please process the embedded resource above.'),
-    ],
-  },
-  test_prompt_with_image: {
-    description: 'holds an image',
-    args: [],
-    contents: () => [image, text('Please analyze the image above.')],
-  },
-};
+/** @type {(extra: Extra) => Promise<CallToolResult>} */
+async function listRoots({ sendRequest }) {
+  const { roots } = await sendRequest({ method: 'roots/list' }, ListRootsResultSchema);
+  return { content: [text(JSON.stringify(roots))] };
+}
 
 // ---- the server
 
 function createMcpServer() {
-  const capabilities = { tools: {}, resources: { subscribe: true }, prompts: {}, completions: {}, logging: {} };
+  const listChanged = true;
+  const capabilities = { tools: { listChanged }, resources: { subscribe: true }, prompts: { listChanged }, completions: {}, logging: {} };
   const server = new Server({ name: 'conformance', version: '1.0.0' }, { capabilities }); // it answers logging/setLevel itself
 
   server.setRequestHandler(ListToolsRequestSchema, () => ({
@@ -239,14 +215,12 @@ function createMcpServer() {
     resources: Object.entries(resources).map(([uri, { name, mimeType }]) => ({ uri, name, mimeType })),
   }));
   server.setRequestHandler(ListResourceTemplatesRequestSchema, () => ({
-    resourceTemplates: [{ uriTemplate: 'test://template/{id}/data', name: 'template', mimeType: 'application/json' }],
+    resourceTemplates: [{ uriTemplate: template.uriTemplate, name: template.name, mimeType: template.mimeType }],
   }));
   server.setRequestHandler(ReadResourceRequestSchema, ({ params: { uri } }) => {
     const id = /^test:\/\/template\/([^/]+)\/data$/.exec(uri)?.[1];
-    if (id !== undefined) {
-      const data = { id, templateTest: true, data: `Data for ID: ${id}` };
-      return { contents: [{ uri, mimeType: 'application/json', text: JSON.stringify(data) }] };
-    }
+    if (id !== undefined) return { contents: [{ uri, mimeType: template.mimeType, text: template.content(id) }] };
+    if (!Object.hasOwn(resources, uri)) throw new McpError(RESOURCE_NOT_FOUND, 'Resource not found', { uri });
     const { name, ...content } = known(resources, uri);
     return { contents: [{ uri, ...content }] };
   });
@@ -254,22 +228,22 @@ function createMcpServer() {
   server.setRequestHandler(UnsubscribeRequestSchema, () => ({}));
 
   server.setRequestHandler(ListPromptsRequestSchema, () => ({
-    prompts: Object.entries(prompts).map(([name, { description, args }]) => ({
-      name,
-      description,
-      arguments: args.map((arg) => ({ name: arg, required: true })),
-    })),
+    prompts: [
+      ...Object.entries(prompts).map(([name, { description, args }]) => ({
+        name,
+        description,
+        arguments: args.map((arg) => ({ name: arg, required: true })),
+      })),
+      { name: 'test_input_required_result_prompt', description: 'asks the user for its context' },
+    ],
   }));
-  server.setRequestHandler(GetPromptRequestSchema, ({ params }) => ({
-    messages: known(prompts, params.name)
-      .contents(params.arguments ?? {})
-      .map((content) => ({ role: /** @type {const} */ ('user'), content })),
-  }));
-
-  server.setRequestHandler(CompleteRequestSchema, ({ params }) => {
-    const values = ['testValue1', 'testValue2'].filter((value) => value.startsWith(params.argument.value));
-    return { completion: { values, total: values.length, hasMore: false } };
+  server.setRequestHandler(GetPromptRequestSchema, async ({ params }, extra) => {
+    const asking = params.name === 'test_input_required_result_prompt';
+    const contents = asking ? (await elicit(extra, forms.context)).content : known(prompts, params.name).contents(params.arguments ?? {});
+    return { messages: contents.map((content) => ({ role: /** @type {const} */ ('user'), content: /** @type {any} */ (content) })) };
   });
+
+  server.setRequestHandler(CompleteRequestSchema, ({ params }) => completions(params.argument.value));
   return server;
 }
 
