@@ -471,6 +471,24 @@ describe('a question', () => {
     });
   }
 
+  for (const [method, reason] of [['elicitation/create', 'ambiguous_client'], ['sampling/createMessage', 'ambiguous_client'], ['roots/list', 'no_client']]) {
+    test(`(${method}) while no modern client calls is nobody's, whoever has called before (R-59)`, async (t) => {
+      const { proxy, able } = await one(t);
+      await able.call('askAfter', { method, id: 'q' });
+      assert.deepEqual([(await told(proxy, 'q')).error.code, (await told(proxy, 'q')).error.data.reason], [-32603, reason]);
+    });
+  }
+
+  test('about a call whose client has left is refused: the caller is gone (R-58)', async (t) => {
+    const { proxy, able, other } = await one(t);
+    const leaver = await able.open('tools/call', { name: 'ask', arguments: { ...ELICIT, id: 'q', after: 'k', stubborn: true } });
+    await until(() => heardByChild(proxy, 'tools/call').length === 2, 'the call at the child');
+    leaver.abort();
+    await inFlight(proxy, 0);
+    await other.call('raw', { lines: ['{"jsonrpc":"2.0","id":$ID,"result":{}}', question('r')], quiet: true });
+    assert.deepEqual((await told(proxy, 'r')).error.message, 'The caller is gone');
+  });
+
   test('while a call is parked counts that one, too: another client is not asked in its place (P2)', async (t) => {
     const { proxy, able } = await one(t);
     const parked = await parkRaw(able);

@@ -319,6 +319,34 @@ for (const era of eras) {
       assert.deepEqual(await it.tool('echo', { again: 1 }), { again: 1 });
     });
 
+    test('to a call that waits in vain for its child is 503 with Retry-After, or an event where a stream has begun (R-150)', async (t) => {
+      const clock = fakeClock();
+      const dir = tempDir(t);
+      const own = await one(t, era, { clock }, '--start-when', join(dir, 'never'));
+      const it = modernClient(t, own);
+      const json = it.call('echo', {}, { headers: { Accept: 'application/json' } });
+      const listen = it.post('subscriptions/listen', { notifications: {} });
+      const stream = it.toolStream('echo', {}, { id: 's' });
+      await inFlight(own, 3);
+      await clock.run(2_000);
+      assert.equal((await stream).status, 200);
+      await clock.run(48_000);
+      assert.equal(await (await stream).ended, 'end');
+      assert.deepEqual(said(await stream).map(({ id, error }) => [id, error.code, error.data.reason]), [['s', -32603, 'starting']]);
+      for (const reply of [await json, await listen]) assert.deepEqual([errorOf(reply), reply.headers['retry-after']], [[503, 1, -32603, 'starting'], '5']);
+      assert.equal((await own.status())['x'].pendingRequests, 0);
+    });
+
+    test('of a call that the end of the proxy cuts short is -32603 shutdown with 200 (R-158)', async (t) => {
+      const own = await one(t, era);
+      const it = modernClient(t, own);
+      await it.tool('echo');
+      const reply = it.call('hold', { key: 'k' }, { id: 'h' });
+      await childHas(own, 'tools/call', 2);
+      await own.close();
+      assert.deepEqual(errorOf(await reply), [200, 'h', -32603, 'shutdown']);
+    });
+
     test('of a call that is silent too long is -32603 timeout, and the child is told (R-38)', async (t) => {
       const clock = fakeClock();
       const own = await one(t, era, { clock });
