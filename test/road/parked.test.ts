@@ -7,7 +7,7 @@ import { fakeClock, type FakeClock } from '../support/clock.ts';
 import { until } from '../support/files.ts';
 import type { SseStream } from '../support/http.ts';
 import { ABLE, answerIn, key, modernClient, type ModernClient, type ModernOptions } from '../support/modern.ts';
-import { node, startProxy, type ProxySetup, type TestProxy } from '../support/proxy.ts';
+import { endOf, node, startProxy, type ProxySetup, type TestProxy } from '../support/proxy.ts';
 import { childHas, heardByChild, hears, inFlight, openSession, said } from '../support/session.ts';
 
 const SERVER_INFO = { [key('serverInfo')]: { name: 'fixture', version: '1.0.0' } };
@@ -151,7 +151,7 @@ describe('a question during a call', () => {
     const { proxy, able, other } = await one(t);
     const call = { name: 'raw', arguments: { lines: [PROGRESS, question('q')], quiet: true } };
     const stream = await able.stream('tools/call', call, { id: 's', progressToken: 'first' });
-    assert.equal(await stream.ended, 'end');
+    assert.equal(await endOf(stream), 'end');
     const [reported, asked] = said(stream);
     assert.deepEqual([reported.params.progressToken, asked.id, asked.result.resultType], ['first', 's', 'input_required']);
 
@@ -161,7 +161,7 @@ describe('a question during a call', () => {
     const second = able.stream('tools/call', { ...call, inputResponses: { 'elicitation-1': ACCEPT }, requestState: asked.result.requestState }, { id: 't', progressToken: 2 });
     await told(proxy, 'q');
     await childWrites(other, report(3), { id: child, result: DONE });
-    assert.equal(await (await second).ended, 'end');
+    assert.equal(await endOf(await second), 'end');
     const [more, last] = said(await second);
     assert.deepEqual([more.params, last.id, last.result.content], [{ progressToken: 2, progress: 3 }, 't', DONE.content]);
   });
@@ -188,7 +188,7 @@ describe('a question during a call', () => {
     await childWrites(other, line('debug'));
     await hears(await retry);
     await childWrites(other, { id: child, result: DONE });
-    assert.equal(await (await retry).ended, 'end');
+    assert.equal(await endOf(await retry), 'end');
     assert.deepEqual(said(await retry).map(({ params, id }) => params?.level ?? id), ['debug', 2]);
   });
 
@@ -465,7 +465,7 @@ describe('a question', () => {
       const { id, error } = await able.tool('ask', { ...ELICIT, id: 'q' });
       assert.deepEqual([id, error.code, error.data.reason], ['q', -32603, 'ambiguous_client']);
       await other.call('release', { key: 'k' });
-      assert.equal(await (await holding).ended, 'end');
+      assert.equal(await endOf(await holding), 'end');
       assert.deepEqual(get === undefined ? [] : said(get), []);
       assert.ok(!(await holding).raw.toString().includes('elicitation'));
     });
