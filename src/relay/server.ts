@@ -8,7 +8,7 @@ import type { Turns } from '../child/turns.ts';
 import type { World } from '../config/world.ts';
 import { initializeResultOf } from '../protocol/bridge.ts';
 import { initializeResult, type Implementation, type Profile } from '../protocol/legacy.ts';
-import { forwardsNotification, handlingOf, LIST_CHANGED, TAKES_INPUT } from '../protocol/methods.ts';
+import { forwardsNotification, handlingOf, TAKES_INPUT } from '../protocol/methods.ts';
 import { discoverResult, lacksCapability, methodNotFound, serverInfoOf } from '../protocol/modern.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { memberOf } from '../wire/envelope.ts';
@@ -278,7 +278,6 @@ export class McpServer {
   }
 
   #heard(notification: RpcNotification): void {
-    if (notification.method === LIST_CHANGED['tools']) this.#toolHeaders.forget();
     if (notification.method === 'notifications/elicitation/complete') {
       return this.#subscriptions.tell(notification, this.#questions.elicited(paramsOf(notification)['elicitationId']));
     }
@@ -347,7 +346,10 @@ export class McpServer {
     }
     if (method === 'tools/call') {
       const declared = this.#toolHeaders.of(paramsOf(request)['name']);
-      if (declared === undefined) return this.#after(exchange, request, Infinity, (done) => this.#toolHeaders.load(done));
+      if (declared === undefined) {
+        this.#subscriptions.add(this.#toolHeaders);
+        return this.#after(exchange, request, Infinity, (done) => this.#toolHeaders.load(done));
+      }
       const mismatch = modern?.checkParams(declared);
       if (mismatch !== undefined) return refuse(mismatch);
     }

@@ -2,14 +2,20 @@
 // time that such a client calls one, and again when the list or the process has changed.
 
 import type { World } from '../config/world.ts';
+import { LIST_CHANGED } from '../protocol/methods.ts';
 import { paramHeaders, type ParamHeader } from '../protocol/modern.ts';
 import { isObject } from '../wire/jsonrpc.ts';
 import type { Outcome, Relay } from './relay.ts';
+import type { Listener } from './subscriptions.ts';
 
 /** By the name of a tool. */
 type Declared = Map<string, readonly ParamHeader[]>;
 
-export class ToolHeaders {
+/** It hears of changes as clients do. */
+export class ToolHeaders implements Listener {
+  readonly holder = this;
+  readonly only: ReadonlySet<string> = new Set([LIST_CHANGED['tools'] as string]);
+  readonly open = false;
   readonly #relay: Relay;
   readonly #world: World;
   #declared: Declared | undefined;
@@ -45,6 +51,13 @@ export class ToolHeaders {
   forget(): void {
     this.#declared = this.#reading = undefined;
   }
+
+  hear(): void {
+    this.forget();
+  }
+
+  failed(): void {}
+  onServerEnd(): void {}
 
   #page(found: Declared, cursor: string | undefined, page: number, done: (found: Declared) => void): void {
     this.#relay.ask('tools/list', cursor === undefined ? {} : { cursor }, (answer: Outcome) => {

@@ -444,7 +444,7 @@ describe('changes of the lists', () => {
     const proxy = await modern(t);
     const client = await connectEra(t, proxy, 'stateless');
     await client.watch();
-    await client.tool('echo');
+    await client.request('tools/list').answer();
     assert.equal(houses(proxy).length, 1);
     const session = await openSession(t, proxy);
     await childHas(proxy, 'subscriptions/listen', 2);
@@ -455,6 +455,23 @@ describe('changes of the lists', () => {
     assert.equal(said(get).length, 1);
     assert.deepEqual(client.heard.map(({ method }) => method), ['notifications/subscriptions/acknowledged', 'notifications/prompts/list_changed']);
   });
+
+  for (const flags of [[], ['--modern']]) {
+    test(`make the proxy read again which arguments of a ${flags.length === 0 ? 'legacy' : 'modern'} server’s tools are in headers (R-103)`, async (t) => {
+      const proxy = await startProxy(t, { x: node('server.mjs', ...flags) });
+      const client = await connectEra(t, proxy, 'stateless');
+      await client.tool('echo');
+      await client.tool('echo');
+      assert.equal(heardByChild(proxy, 'tools/list').length, 1);
+      if (flags.length > 0) assert.deepEqual((await childHas(proxy, 'subscriptions/listen')).map(({ params }) => params.notifications), [ALL]);
+      await client.tool('changed', { what: 'prompts' });
+      await client.tool('echo');
+      assert.equal(heardByChild(proxy, 'tools/list').length, 1);
+      await client.tool('changed', { what: 'tools' });
+      await client.tool('echo');
+      assert.equal(heardByChild(proxy, 'tools/list').length, 2);
+    });
+  }
 
   test('are listened to again when the server hangs up, later each time', async (t) => {
     const clock = fakeClock();
