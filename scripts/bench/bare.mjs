@@ -21,6 +21,7 @@ const server = createServer((req, res) => {
     else res.end(answer);
   });
 });
+server.keepAliveTimeout = 65_000; // the load pauses between its rounds
 server.listen(0, '127.0.0.1', () => console.log(`http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (server.address()).port}`));
 for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit());
 

@@ -45,6 +45,7 @@ class Client {
         sent = performance.now();
         this.socket.write(this.request);
       };
+      if (this.socket.destroyed) reject(new Error('the connection was closed while nothing was asked'));
       this.#onError = reject;
       this.#onAnswer = () => (onAnswer(performance.now() - sent) ? send() : resolve());
       send();
@@ -71,6 +72,7 @@ class Client {
   answer = { head: '', body: '' };
 
   #take(/** @type {Buffer} */ chunk) {
+    if (this.#got === 0 && chunk[9] !== 0x32) return this.#onError(new Error(`answered ${chunk.toString('utf8', 0, 400)}`)); // not 2xx
     this.#got += chunk.length;
     if (this.#bytes === 0) {
       if (!this.#read(chunk)) return;
@@ -93,7 +95,6 @@ class Client {
     if (chunked ? chunk.subarray(-5).compare(LAST_CHUNK) !== 0 : this.#got < bytes) return false;
     this.answer = { head, body: all.toString('utf8', end + 4) };
     this.#kept = [];
-    if (!/^HTTP\/1\.1 20[02] /.test(head)) this.#onError(new Error(`answered ${head.slice(0, 40)} ${this.answer.body.slice(0, 400)}`));
     if (!chunked && !/^mcp-session-id/im.test(head)) this.#bytes = bytes;
     return true;
   }
