@@ -7,6 +7,7 @@
 //   npm run bench -- calls memory          these parts
 //   --quick                                a little of each, to see that it runs
 //   --json                                 the same as JSON, with every round
+//   --markdown                             the same as the README shows it
 //   --peer "<command>" --url <url>         another proxy beside it, in front of `node scripts/bench/child.mjs`
 //   --program <file>                       another build of the program
 
@@ -17,7 +18,7 @@ import { fanout } from './bench/fanout.mjs';
 import { build, Load, machine, startPeer } from './bench/lab.mjs';
 import { memory } from './bench/memory.mjs';
 import { args, results } from './bench/payloads.mjs';
-import { table } from './bench/rows.mjs';
+import { markdown, table } from './bench/rows.mjs';
 import { start } from './bench/start.mjs';
 
 /**
@@ -35,7 +36,7 @@ const PARTS = { calls, results, arguments: args, memory, start, fanout };
 
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
-  options: { quick: { type: 'boolean', default: false }, json: { type: 'boolean' }, peer: { type: 'string' }, url: { type: 'string' }, program: { type: 'string' } },
+  options: { quick: { type: 'boolean', default: false }, json: { type: 'boolean' }, markdown: { type: 'boolean' }, peer: { type: 'string' }, url: { type: 'string' }, program: { type: 'string' } },
 });
 const names = positionals.length === 0 ? Object.keys(PARTS) : positionals;
 for (const name of names) if (!(name in PARTS)) usage(`${name}: the parts are ${Object.keys(PARTS).join(', ')}`);
@@ -65,8 +66,8 @@ load.end();
 const over = rows.filter((row) => row.over).map((row) => row.name);
 if (flags.json) console.log(JSON.stringify({ machine, rounds: bench.rounds, rows, over, failed }, null, 2));
 else {
-  console.log(`${machine.cpu}, ${machine.cores} cores, node ${machine.node}, ${machine.os}\n`);
-  console.log(table(rows));
+  const machineLine = `${machine.cpu}, ${machine.cores} cores, Node ${machine.node}, ${machine.os}; medians of ${bench.rounds} rounds.`;
+  console.log(flags.markdown ? `${markdown(rows)}\n\n${machineLine}` : `${machineLine}\n\n${table(rows)}`);
   console.log(`\n${over.length === 0 ? 'all within what is accepted' : `over what is accepted: ${over.join('; ')}`}`);
   for (const problem of failed) console.log(`FAILED ${problem}`);
 }

@@ -91,8 +91,22 @@ export function table(/** @type {readonly Row[]} */ rows) {
   ].join('\n');
 }
 
+/** The rows as a table of Markdown. */
+export function markdown(/** @type {readonly Row[]} */ rows) {
+  const line = (/** @type {string[]} */ cells) => `| ${cells.join(' | ')} |`;
+  return [
+    line(['', 'mcp-proxy', 'beside', 'judged by', 'goal', 'accepted']).replace('|  |', '| |'),
+    '|---|---|---|---|---|---|',
+    ...rows.map((row) => {
+      const reference = row.reference === undefined ? '' : `${row.beside} ${figure(row.reference)}`;
+      const value = row.over ? `**${judged(row, row.value)}**` : judged(row, row.value);
+      return line([`${row.name}, ${row.unit}`, figure(row.ours), reference, value, limit(row, row.goal), limit(row, row.accepted)]);
+    }),
+  ].join('\n');
+}
+
 function limit(/** @type {Row} */ row, /** @type {number} */ value) {
-  return `${row.bound === 'most' ? '<=' : '>='} ${judged(row, value)}`;
+  return `${row.bound === 'most' ? '≤' : '≥'} ${judged(row, value)}`;
 }
 
 function judged(/** @type {Row} */ row, /** @type {number} */ value) {
