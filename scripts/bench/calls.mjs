@@ -1,7 +1,7 @@
 // Small calls: how many a second, what they cost the proxy, how long they take. Beside the careless relay that parses.
 // @ts-check
 import { CHILD, start } from './lab.mjs';
-import { atLeast, atMost } from './rows.mjs';
+import { atLeast, atMost, median } from './rows.mjs';
 
 /** @typedef {import('./dialects.mjs').Dialect} Dialect */
 /** @typedef {{ rate: number[], cpu: number[], p50: number[], p99: number[] }} Series */
@@ -58,7 +58,7 @@ export async function calls({ load, rounds, ms, peer, note }) {
 function rowsOf(clients, series, pipes) {
   const of = (/** @type {keyof Series} */ what, /** @type {Dialect} */ dialect, /** @type {(value: number, round: number) => number} */ change = (value) => value) => {
     const all = (/** @type {string} */ name) => (series[name]?.[what] ?? []).map(change);
-    const also = Object.fromEntries(['bare', 'peer'].filter((name) => series[name] !== undefined && !all(name).some(Number.isNaN)).map((name) => [name, mean(all(name))]));
+    const also = Object.fromEntries(['bare', 'peer'].filter((name) => series[name] !== undefined && !all(name).some(Number.isNaN)).map((name) => [name, median(all(name))]));
     return { ours: all(dialect), reference: all('careless'), beside: 'careless', also };
   };
   const added = (/** @type {number} */ value, /** @type {number} */ round) => value - (pipes[round] ?? NaN);
@@ -72,8 +72,4 @@ function rowsOf(clients, series, pipes) {
       ...(clients === 16 ? [atMost({ name: name('p99'), unit: 'ms', ...of('p99', dialect) }, 1.5)] : []),
     ];
   });
-}
-
-function mean(/** @type {number[]} */ values) {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

@@ -51,7 +51,7 @@ export const build = { program: join(root, 'dist', 'index.js') };
  * @param {{ collects?: boolean, env?: Record<string, string> }} options
  */
 export async function start(kind, { collects = false, env = {} } = {}) {
-  const flags = collects ? ['--expose-gc', '--import', file('collect')] : [];
+  const flags = collects ? ['--import', file('collect')] : [];
   const ours = kind === 'proxy' || kind === 'empty';
   const config = join(dir, `${kind}.json`);
   if (ours) writeFileSync(config, JSON.stringify({ mcpServers: kind === 'proxy' ? { bench: { command: CHILD[0], args: CHILD.slice(1) } } : {} }));
