@@ -5,6 +5,7 @@ import { pause, start, until } from './lab.mjs';
 import { atMostInAll, atMostMore, growth } from './rows.mjs';
 
 const SESSION_TIMEOUT_MS = 3_000;
+const WARM = 20; // streams or sessions before those that count: more of them would leave room for those
 const MAX_SESSIONS = '20000'; // per server
 
 /** @typedef {import('../bench.mjs').Bench} Bench */
@@ -40,7 +41,7 @@ async function idleStreams({ load, quick }, kind) {
   const get = kind === 'simple' ? server.url.replace(/mcp$/, 'sse') : server.url;
   const open = async (/** @type {number} */ count) => (await load.do('streams', { url: server.url, get, dialect: kind === 'session' ? 'session' : 'simple', count })).handle;
   const count = quick ? 20 : 1_000;
-  await load.do('closeStreams', { handle: await open(count / 4) });
+  await load.do('closeStreams', { handle: await open(WARM) });
   await pause(100); // for the server to see them close
   const before = await server.collectedMiB();
   const handle = await open(count);
@@ -54,7 +55,7 @@ async function idleStreams({ load, quick }, kind) {
 async function idleSessions({ load, quick }) {
   const server = await start('proxy', { collects: true, env: { MAX_SESSIONS } });
   const count = quick ? 20 : 2_000;
-  await load.do('sessions', { url: server.url, count: count / 4 });
+  await load.do('sessions', { url: server.url, count: WARM });
   const before = await server.collectedMiB();
   await load.do('sessions', { url: server.url, count });
   const bytes = ((await server.collectedMiB()) - before) * 1_048_576;
