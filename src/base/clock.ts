@@ -14,6 +14,8 @@ export interface Clock {
   timestamp(agoMs?: number): string;
   /** Calls `then` once, `ms` milliseconds from now. */
   after(ms: number, then: () => void): Timer;
+  /** Calls `then` once what is ready to be read has been read: still within this turn of the event loop. */
+  soon(then: () => void): void;
 }
 
 export const systemClock: Clock = {
@@ -26,6 +28,7 @@ export const systemClock: Clock = {
     const handle = setTimeout(then, ms);
     return { cancel: () => clearTimeout(handle) };
   },
+  soon: (then) => void setImmediate(then),
 };
 
 /** One running deadline of a `Deadlines`. */

@@ -9,6 +9,10 @@ import type { World } from '../config/world.ts';
 import { createLineDecoder } from '../wire/lines.ts';
 import { resolveCommand } from './command.ts';
 
+/** From so many gathered bytes on they are written at once, and not copied together. */
+const BIG_BYTES = 64 * 1024;
+const LINE_END = Buffer.from('\n');
+
 /** How a process ended, in words and as data. */
 export interface End {
   /** As a predicate: `exited with code 1`, `killed by SIGKILL`, `spawn ENOENT`. */
@@ -40,6 +44,9 @@ export class Child {
   readonly #process: ChildProcessWithoutNullStreams | undefined;
   /** The PATH that was searched for its command, where one was. */
   readonly searched: string | undefined;
+  /** What was written within this turn of the event loop, which leaves as one write: that costs as much as a small call. */
+  #gathered: Buffer[] = [];
+  #gatheredBytes = 0;
   readonly #tail: Buffer[] = [];
   #tailBytes = 0;
   #lastId = 0;
@@ -113,12 +120,25 @@ export class Child {
   write(message: Buffer): boolean {
     const stdin = this.#process?.stdin;
     if (stdin === undefined || !stdin.writable) return true; // dying: every call is about to be answered
-    if (stdin.writableLength > 0 && stdin.writableLength + message.length > this.#options.limits.maxStdinQueueBytes) return false;
-    stdin.cork();
-    stdin.write(message);
-    stdin.write('\n');
-    stdin.uncork();
+    const queued = stdin.writableLength + this.#gatheredBytes;
+    if (queued > 0 && queued + message.length > this.#options.limits.maxStdinQueueBytes) return false;
+    if (this.#gatheredBytes === 0) this.#options.clock.soon(() => this.#flush());
+    this.#gathered.push(message, LINE_END);
+    this.#gatheredBytes += message.length + 1;
+    if (this.#gatheredBytes >= BIG_BYTES) this.#flush();
     return true;
+  }
+
+  #flush(): void {
+    const stdin = this.#process?.stdin;
+    const [parts, bytes] = [this.#gathered, this.#gatheredBytes];
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    if (bytes === 0 || stdin?.writable !== true) return; // written already, or dying
+    if (bytes < BIG_BYTES) return void stdin.write(Buffer.concat(parts, bytes));
+    stdin.cork();
+    for (const part of parts) stdin.write(part);
+    stdin.uncork();
   }
 
   /** Adds to the tail of what it said outside the protocol; only the end of it is kept. */
@@ -142,6 +162,7 @@ export class Child {
     this.#grace?.cancel();
     if (this.pid === undefined) return void queueMicrotask(() => this.#options.onGone());
     const { stopStdinMs, stopTermMs, goneAfterKillMs } = this.#options.limits;
+    this.#flush();
     this.#process?.stdin.end();
     this.#until(stopStdinMs, () => {
       this.#signal('SIGTERM');

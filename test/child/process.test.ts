@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { systemClock, type Clock } from '../../src/base/clock.ts';
@@ -557,6 +558,33 @@ test('one message that is larger than the queue may be is written when nothing e
   assert.equal(it.child.write(big), true);
   assert.equal(it.child.write(big), false);
   await until(() => it.lines.length === 1, 'the answer');
+});
+
+test('what is written within one turn leaves in order and as one write; what is too much to be copied leaves at once', async (t) => {
+  const it = start(t, 'server.mjs');
+  await ready(it);
+  const prototype = Socket.prototype as unknown as Record<'_write' | '_writev', () => void>;
+  const writes = [t.mock.method(prototype, '_write'), t.mock.method(prototype, '_writev')];
+  const written = (): number => writes.reduce((sum, { mock }) => sum + mock.callCount(), 0);
+  for (const [bytes, ids, atOnce] of [[10, [1, 2, 3], 0], [10_000, [4, 5, 6], 0], [100_000, [7], 1]] as const) {
+    const [lines, before] = [it.lines.length, written()];
+    for (const id of ids) it.child.write(encodeCall('tools/call', { name: 'echo', arguments: { text: 'x'.repeat(bytes) } }, id));
+    assert.equal(written() - before, atOnce, `${bytes} bytes`);
+    await until(() => it.lines.length === lines + ids.length, 'the answers');
+    assert.equal(written() - before, 1, `${bytes} bytes`);
+    assert.deepEqual(it.lines.slice(lines).map((line) => JSON.parse(line).id), ids);
+  }
+});
+
+test('what was written before a child is stopped still reaches it, before the end of its stdin', posix, async (t) => {
+  const file = join(tempDir(t), 'journal');
+  const it = script(t, `process.stdin.on('data', (chunk) => require('fs').appendFileSync(process.argv[1], chunk)); console.log('ready');`, { args: [file], limits: { stopStdinMs: LONG_MS } });
+  await until(() => it.count('line'), 'its start');
+  it.child.write(Buffer.from('first'));
+  it.child.write(Buffer.from('last'));
+  it.child.stop();
+  await goneOnce(it);
+  assert.equal(readFileSync(file, 'utf8'), 'first\nlast\n');
 });
 
 // ---- what comes out

@@ -650,7 +650,7 @@ test('after close no edit is taken over', async (t) => {
 test('fifty writes in a second end in the last state, with few of those between taken over', async (t) => {
   const clock = fakeClock();
   let events = 0;
-  const counting: Clock = { now: clock.now, timestamp: clock.timestamp, after: (ms, then) => ((events += 1), clock.after(ms, then)) };
+  const counting: Clock = { now: clock.now, timestamp: clock.timestamp, soon: clock.soon, after: (ms, then) => ((events += 1), clock.after(ms, then)) };
   const it = stored(t, file(t, text('start')), {}, counting);
   await it.store.open();
   it.store.watch();

@@ -35,6 +35,7 @@ async function watched(t: TestContext, path: string): Promise<Watched> {
   const counting: Clock = {
     now: clock.now,
     timestamp: clock.timestamp,
+    soon: clock.soon,
     after(ms, then) {
       if (ms === POLL) polls += 1;
       else events += 1;

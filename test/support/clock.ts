@@ -50,6 +50,7 @@ export function fakeClock(startMs = 0): FakeClock {
         },
       };
     },
+    soon: (then) => void setImmediate(then), // takes no time
     advance(ms) {
       for (const then of due(now + ms)) then();
     },
