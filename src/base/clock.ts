@@ -39,12 +39,18 @@ export interface Deadline {
 }
 
 /**
- * Many deadlines on one timer. A timer per call costs more than the rest of a small call's bookkeeping; here
- * a deadline is one set entry, and the timer is armed for the earliest one that was known when it was armed.
+ * Many deadlines on one timer. A timer per call costs more than the rest of a small call's bookkeeping; here a deadline
+ * is one link of a ring, and the timer is armed for the earliest one that was known when it was armed. No Set, because
+ * the tables that a Set outgrows keep what they held, whole calls, until the next full collection.
  */
 export class Deadlines {
   readonly #clock: Clock;
-  readonly #entries = new Set<{ at: number; readonly expire: () => void }>();
+  /** Where the ring begins and ends. */
+  readonly #root = new Link(() => {});
+  readonly #start = (link: Link, ms: number): void => {
+    link.at = this.#clock.now() + ms;
+    if (link.expire !== undefined) this.#arm(link.at);
+  };
   #timer: Timer | undefined;
   #armedFor = Infinity;
 
@@ -54,24 +60,24 @@ export class Deadlines {
 
   /** Calls `expire` once, `ms` milliseconds from now, unless it is cancelled or restarted before. */
   add(ms: number, expire: () => void): Deadline {
-    const entry = { at: this.#clock.now() + ms, expire };
-    this.#entries.add(entry);
-    this.#arm(entry.at);
-    return {
-      restart: (ms) => {
-        entry.at = this.#clock.now() + ms;
-        if (this.#entries.has(entry)) this.#arm(entry.at);
-      },
-      cancel: () => void this.#entries.delete(entry),
-    };
+    const link = new Link(this.#start);
+    link.join(this.#root, expire);
+    link.restart(ms);
+    return link;
   }
 
   /** Forgets every deadline and ends the timer. */
   close(): void {
-    this.#entries.clear();
+    for (const link of this.#running()) link.cancel();
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#armedFor = Infinity;
+  }
+
+  #running(): Link[] {
+    const links: Link[] = [];
+    for (let link = this.#root.next; link !== this.#root; link = link.next) links.push(link);
+    return links;
   }
 
   #arm(at: number): void {
@@ -85,11 +91,48 @@ export class Deadlines {
     this.#timer = undefined;
     this.#armedFor = Infinity;
     const now = this.#clock.now();
-    const due = [...this.#entries].filter((entry) => entry.at <= now);
-    // One that expires may have restarted another.
-    for (const entry of due) if (entry.at <= now && this.#entries.delete(entry)) entry.expire();
-    let earliest = Infinity;
-    for (const entry of this.#entries) earliest = Math.min(earliest, entry.at);
-    if (earliest < Infinity) this.#arm(earliest);
+    const due = this.#running().filter(({ at }) => at <= now);
+    // One that expires may have restarted or cancelled another.
+    for (const link of due) if (link.at <= now) link.end()?.();
+    this.#arm(this.#running().reduce((earliest, { at }) => Math.min(earliest, at), Infinity));
+  }
+}
+
+/** A deadline in the ring of those that run. One that is over is a ring of its own: it may be kept, and keeps no other. */
+class Link implements Deadline {
+  at = Infinity;
+  expire: (() => void) | undefined;
+  next: Link = this;
+  #previous: Link = this;
+  readonly #start: (link: Link, ms: number) => void;
+
+  constructor(start: (link: Link, ms: number) => void) {
+    this.#start = start;
+  }
+
+  /** Becomes the last one before the root. */
+  join(root: Link, expire: () => void): void {
+    this.expire = expire;
+    this.next = root;
+    this.#previous = root.#previous;
+    this.#previous.next = root.#previous = this;
+  }
+
+  restart(ms: number): void {
+    this.#start(this, ms);
+  }
+
+  cancel(): void {
+    this.end();
+  }
+
+  /** Takes it out, and answers what it would have called. */
+  end(): (() => void) | undefined {
+    const { expire } = this;
+    this.expire = undefined;
+    this.next.#previous = this.#previous;
+    this.#previous.next = this.next;
+    this.next = this.#previous = this;
+    return expire;
   }
 }

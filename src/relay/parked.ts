@@ -21,8 +21,8 @@ export class Parked {
   readonly #serverInfo: () => Buffer | undefined;
   /** Calls that wait for a retry, by its `requestState`. */
   readonly #waiting = new Map<string, ParkableCall>();
-  /** By the HTTP request that is theirs now. */
-  readonly #byLeg = new Map<Exchange, ParkableCall>();
+  /** Calls that have an HTTP request now. Few enough for a list; see `Deadlines` for why. */
+  readonly #legged: ParkableCall[] = [];
 
   /** `serverInfo`: the identity of the running child as JSON text. */
   constructor(relay: Relay, world: World, serverInfo: () => Buffer | undefined) {
@@ -39,22 +39,22 @@ export class Parked {
     if (parked !== undefined) return this.#relay.dispatch(leg, request); // comes back to `retry`
     const call = new ParkableCall(leg, request, this.#world, {
       isFull: () => this.#waiting.size >= this.#world.limits.maxParked,
-      onLeg: (now, before) => {
-        if (before !== undefined) this.#byLeg.delete(before);
-        if (now !== undefined) this.#byLeg.set(now, call);
+      onLeg: (has) => {
+        if (has) this.#legged.push(call);
+        else this.#legged.splice(this.#legged.indexOf(call), 1);
       },
       onPark: (state) => void this.#waiting.set(state, call),
       onUnpark: (state) => void this.#waiting.delete(state),
       onGiveUp: (reason) => this.#relay.cancel(call, reason),
       stamp: (answer) => stampResult(answer, request.method, this.#serverInfo()),
     });
-    this.#byLeg.set(leg, call);
+    this.#legged.push(call);
     this.#relay.dispatch(call, request);
   }
 
   /** The client closed the HTTP request of a call. `false`: it is of none here. */
   cancel(leg: Exchange, reason: string): boolean {
-    const call = this.#byLeg.get(leg);
+    const call = this.#legged.find((call) => call.leg === leg);
     call?.giveUp(reason);
     return call !== undefined;
   }
@@ -87,7 +87,7 @@ const unknownState = (): ProxyError =>
 interface ParkableHooks {
   /** Whether no more calls may be parked. */
   isFull(): boolean;
-  onLeg(now: Exchange | undefined, before: Exchange | undefined): void;
+  onLeg(has: boolean): void;
   onPark(state: string): void;
   onUnpark(state: string): void;
   onGiveUp(reason?: string): void;
@@ -125,6 +125,11 @@ class ParkableCall implements Exchange, Caller {
     this.modern = leg.modern;
     const { sampling, elicitation, roots } = this.declared.capabilities;
     this.#key = sampling === undefined && elicitation === undefined && roots === undefined ? '' : retryKey(request);
+  }
+
+  /** The HTTP request that is its own now. */
+  get leg(): Exchange | undefined {
+    return this.#leg;
   }
 
   get idText(): string {
@@ -180,7 +185,7 @@ class ParkableCall implements Exchange, Caller {
     this.#leg = leg;
     this.modern = leg.modern;
     this.#token = tokenOf(request);
-    this.#hooks.onLeg(leg, undefined);
+    this.#hooks.onLeg(true);
     if (this.#kept !== undefined) {
       this.#finish(this.#kept);
       return undefined;
@@ -238,8 +243,9 @@ class ParkableCall implements Exchange, Caller {
   }
 
   #detach(): void {
-    this.#hooks.onLeg(undefined, this.#leg);
+    if (this.#leg === undefined) return;
     this.#leg = undefined;
+    this.#hooks.onLeg(false);
   }
 
   #end(): void {

@@ -84,13 +84,15 @@ export class Relay {
   readonly #name: string;
   readonly #world: World;
   readonly #events: RelayEvents;
-  readonly #calls = new Map<number, Call>();
-  readonly #byExchange = new Map<Exchange, Call>();
+  /** In the order in which they were written, or became tombstones. Few enough for a list; see `Deadlines` for why. */
+  readonly #calls: Call[] = [];
   readonly #subscribed = new Map<number, Subscribed>();
   readonly #waiting = new Map<Exchange, { readonly request: RpcRequest; readonly deadline: Deadline }>();
   #waitingBytes = 0;
   /** Requests that wait for the answer to somebody else's. */
   readonly #parked = new Set<Exchange>();
+  /** How many of the calls are of clients that wait. */
+  #inFlight = 0;
   #tombstones = 0;
   #blurredUntil = 0; // tombstones were forgotten early: until then nobody can be told apart
   /** Callers that a question waits for, and how many do. */
@@ -108,7 +110,7 @@ export class Relay {
 
   /** Requests of clients that have no answer yet, those that wait for a start included. */
   get pending(): number {
-    return this.#waiting.size + this.#byExchange.size + this.#parked.size;
+    return this.#waiting.size + this.#inFlight + this.#parked.size;
   }
 
   /** Whether a child is connected, draining or not. */
@@ -139,7 +141,7 @@ export class Relay {
   /** Nobody waits for this request any more. The child is told why; without a reason it goes on as if nothing had happened. */
   cancel(exchange: Exchange, reason?: string): void {
     const waited = this.#unwait(exchange) !== undefined || this.#parked.delete(exchange);
-    const call = this.#byExchange.get(exchange);
+    const call = this.#calls.find((call) => call.exchange === exchange && !call.own && !call.gone);
     if (call !== undefined) {
       this.#abandon(call, reason);
       call.tap?.('cancelled');
@@ -228,7 +230,7 @@ export class Relay {
     const drain = this.#drain;
     this.#drain = undefined;
     drain?.deadline.cancel();
-    for (const call of [...this.#calls.values()]) {
+    for (const call of [...this.#calls]) {
       this.#close(call);
       if (!call.gone) this.#settle(call, error);
     }
@@ -260,7 +262,7 @@ export class Relay {
     if (link === undefined) return;
     if (line.length >= BIG_BYTES && line[line.length - 1] === CLOSE && isUtf8(line)) {
       const id = answerId(line);
-      const call = id === undefined ? undefined : this.#calls.get(id.id);
+      const call = id === undefined ? undefined : this.#callOf(id.id);
       if (id !== undefined && call !== undefined) return this.#answer(call, line, id);
     }
     const message = readMessage(line, this.#world.limits);
@@ -283,7 +285,7 @@ export class Relay {
         else if (!this.#isSubscribed(message)) this.#events.onNotification(message);
         return;
       case 'response': {
-        const call = typeof message.id === 'number' ? this.#calls.get(message.id) : undefined;
+        const call = typeof message.id === 'number' ? this.#callOf(message.id) : undefined;
         const id = memberOf(message.layout.top, 'id');
         if (typeof message.id === 'number' && this.#unsubscribed(message.id, message)) return;
         if (call === undefined || id === undefined) return link.note(Buffer.concat([message.raw, NEWLINE]));
@@ -298,7 +300,7 @@ export class Relay {
    */
   candidates(concerns = (_exchange: Exchange): boolean => true): { readonly callers: ReadonlyMap<Caller, Exchange | 'gone'>; readonly blurred: boolean; readonly sole: Caller | undefined } {
     const callers = new Map<Caller, Exchange | 'gone'>();
-    for (const { exchange, gone } of this.#calls.values()) {
+    for (const { exchange, gone } of this.#calls) {
       if (exchange.caller === HOUSE || !concerns(exchange)) continue;
       if (!gone) callers.set(exchange.caller, exchange);
       else if (!callers.has(exchange.caller)) callers.set(exchange.caller, 'gone');
@@ -322,7 +324,7 @@ export class Relay {
   }
 
   #patient(caller: Caller): void {
-    for (const call of this.#calls.values()) if (call.exchange.caller === caller && !call.gone) call.deadline?.restart(this.#patience(call));
+    for (const call of this.#calls) if (call.exchange.caller === caller && !call.gone) call.deadline?.restart(this.#patience(call));
   }
 
   /** Takes a request out of those that wait. */
@@ -363,8 +365,8 @@ export class Relay {
       return this.#settle(call, this.#busy('it does not read what it is sent'));
     }
     call.deadline = deadlines.add(this.#patience(call), () => this.#timedOut(call));
-    this.#calls.set(call.id, call);
-    if (!own) this.#byExchange.set(exchange, call);
+    this.#calls.push(call);
+    if (!own) this.#inFlight++;
     if (exchange.caller !== HOUSE) this.#served = this.#served === undefined || this.#served === exchange.caller ? exchange.caller : 'many';
   }
 
@@ -381,11 +383,19 @@ export class Relay {
     if (tap?.(error) !== 'held') exchange.settle(error);
   }
 
+  #callOf(id: number): Call | undefined {
+    for (const call of this.#calls) if (call.id === id) return call;
+    return undefined;
+  }
+
   /** Forgets a call. */
   #close(call: Call): void {
     call.deadline?.cancel();
-    if (this.#calls.delete(call.id) && call.gone) this.#tombstones--;
-    this.#byExchange.delete(call.exchange);
+    const at = this.#calls.indexOf(call);
+    if (at === -1) return;
+    this.#calls.splice(at, 1);
+    if (call.gone) this.#tombstones--;
+    else if (!call.own) this.#inFlight--;
   }
 
   #answer(call: Call, raw: Buffer, id: Span): void {
@@ -418,7 +428,7 @@ export class Relay {
 
   #progress(message: RpcNotification): void {
     const token = memberOf(message.layout.params, 'progressToken');
-    const call = token === undefined ? undefined : this.#calls.get(Number(textOf(message.raw, token)));
+    const call = token === undefined ? undefined : this.#callOf(Number(textOf(message.raw, token)));
     if (token === undefined || call === undefined || call.gone || call.tokenText === undefined) return; // settled, or not ours
     call.deadline?.restart(this.#patience(call));
     const text = call.exchange.progressToken === undefined ? call.tokenText : call.exchange.progressToken();
@@ -450,10 +460,10 @@ export class Relay {
     if (call.own) return;
     call.gone = true;
     this.#tombstones++;
-    this.#calls.set(call.id, call);
+    this.#calls.push(call);
     call.deadline = deadlines.add(limits.tombstoneMs, () => void this.#close(call));
     if (this.#tombstones > limits.maxPending) {
-      for (const oldest of this.#calls.values()) {
+      for (const oldest of this.#calls) {
         if (!oldest.gone) continue;
         this.#close(oldest);
         this.#blurredUntil = clock.now() + limits.tombstoneMs;
@@ -463,6 +473,6 @@ export class Relay {
   }
 
   #checkDrained(): void {
-    if (this.#drain !== undefined && this.#byExchange.size + this.#parked.size === 0) this.down(this.#drain.error);
+    if (this.#drain !== undefined && this.#inFlight + this.#parked.size === 0) this.down(this.#drain.error);
   }
 }

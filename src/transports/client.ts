@@ -36,7 +36,7 @@ export class Client implements Caller, Listener {
   readonly server: McpServer;
   readonly asking: Asking;
   /** Without an answer yet, oldest first. Ids may repeat: each exchange owns its own answer (R-21). */
-  readonly exchanges = new Set<SessionExchange>();
+  readonly exchanges: SessionExchange[] = [];
   readonly #hooks: ClientHooks;
 
   /** It hears what the server sends from now on, until `close`. */
@@ -88,8 +88,15 @@ export class Client implements Caller, Listener {
 
   /** Sends a request on its way. */
   dispatch(exchange: SessionExchange, request: RpcRequest): void {
-    this.exchanges.add(exchange);
+    this.exchanges.push(exchange);
     this.server.dispatch(exchange, request);
+  }
+
+  /** A request is over. `false`: that was so before. */
+  end(exchange: SessionExchange): boolean {
+    const at = this.exchanges.indexOf(exchange);
+    if (at !== -1) this.exchanges.splice(at, 1);
+    return at !== -1;
   }
 
   /** Takes what needs no answer. @throws ProxyError `busy` */

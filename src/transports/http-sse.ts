@@ -110,9 +110,9 @@ class Session implements Registered {
       streams: true,
       notify: (interim) => this.write('message', interim),
       settle: (answer) => {
-        if (client.exchanges.delete(exchange)) this.write('message', encoded(answer, idText));
+        if (client.end(exchange)) this.write('message', encoded(answer, idText));
       },
-      drop: () => void client.exchanges.delete(exchange),
+      drop: () => void client.end(exchange),
     };
     client.dispatch(exchange, message);
   }

@@ -164,7 +164,7 @@ class Session implements Registered {
     this.#standalone.hold();
     this.client = new Client(server, world, {
       carrier: () => {
-        const newest = [...this.client.exchanges].findLast((exchange) => exchange.streams);
+        const newest = this.client.exchanges.findLast((exchange) => exchange.streams);
         if (newest !== undefined) return (message) => newest.notify(message);
         return this.#standalone.reads ? (message) => this.#standalone.write(message) : undefined;
       },
@@ -178,7 +178,7 @@ class Session implements Registered {
   }
 
   get busy(): boolean {
-    return this.#connections > 0 || this.client.exchanges.size > 0;
+    return this.#connections > 0 || this.client.exchanges.length > 0;
   }
 
   used(): void {
@@ -209,7 +209,7 @@ class Session implements Registered {
     for (const [request, answer] of answerBatch({ kind: 'batch', messages }, res, acceptable(req), this.world)) {
       const { id, idText } = request;
       const settle = (got: Buffer | ProxyError): void => {
-        if (!client.exchanges.delete(exchange)) return;
+        if (!client.end(exchange)) return;
         this.used();
         answer(got);
       };
@@ -325,7 +325,7 @@ class PostExchange implements SessionExchange {
   #end(): boolean {
     this.#upgrade?.cancel();
     this.#session.used();
-    return this.caller.exchanges.delete(this);
+    return this.caller.end(this);
   }
 
   #streaming(): LogicalStream {
