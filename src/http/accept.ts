@@ -8,12 +8,20 @@ export interface Accepts {
 const JSON_RANGES = ['application/json', 'application/*', '*/*'];
 const SSE_RANGES = ['text/event-stream'];
 
+/** The last header that was read: most requests say the same. */
+let last: readonly [header: string, accepts: Accepts] | undefined;
+
 /**
  * SSE only where `text/event-stream` itself is listed: a wildcard is what plain HTTP libraries send, and they cannot
  * read a stream. JSON where it is listed, by wildcard, or where there is no Accept at all.
  */
 export function parseAccept(header: string | undefined): Accepts {
   if (header === undefined || header.trim() === '') return { json: true, sse: false };
+  if (last?.[0] !== header) last = [header, read(header)];
+  return last[1];
+}
+
+function read(header: string): Accepts {
   const quality = new Map<string, number>();
   for (const item of header.split(',')) {
     if (item.trim() === '') continue;

@@ -36,7 +36,9 @@ export class Guard {
   /** Checks Host and Origin, and gives an allowed Origin its CORS headers on whatever answer follows. @throws ProxyError */
   admit(req: IncomingMessage, res: ServerResponse): void {
     // Of several lines Node shows the first, and whoever forwarded them may have gone by another.
-    if (req.rawHeaders.filter((name, k) => k % 2 === 0 && name.toLowerCase() === 'host').length > 1) {
+    let hosts = 0;
+    for (let k = 0; k < req.rawHeaders.length; k += 2) if (req.rawHeaders[k]?.length === 4 && req.rawHeaders[k]?.toLowerCase() === 'host') hosts++;
+    if (hosts > 1) {
       throw new ProxyError('invalid_request', 'Invalid Request: more than one Host header');
     }
     if (!this.#hostAllowed(req.headers.host)) {

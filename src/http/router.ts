@@ -47,7 +47,7 @@ function paramsOf(found: RegExpExecArray | null): Record<string, string> | undef
   if (found === null) return undefined;
   const params = found.groups ?? {};
   try {
-    for (const [name, segment] of Object.entries(params)) params[name] = decodeURIComponent(segment);
+    for (const name in params) params[name] = decodeURIComponent(params[name] as string);
     return params;
   } catch {
     return undefined; // a stray percent sign names nothing

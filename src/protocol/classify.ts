@@ -2,8 +2,8 @@
 // matter go in, a verdict comes out, and nothing is remembered for the next request.
 
 import { ProxyError } from '../base/errors.ts';
-import { isObject, paramsOf, type Batch, type Malformed, type RpcMessage, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
-import { META } from './modern.ts';
+import { isObject, type Batch, type Malformed, type RpcMessage, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
+import { META, named, valueOf } from './modern.ts';
 import { isModern, legacyRevision, MODERN } from './revisions.ts';
 
 export type Verdict =
@@ -42,9 +42,8 @@ export function classify(body: RpcMessage | Batch | Malformed, evidence: Evidenc
   if (body.kind === 'response') return session === undefined ? refused(strayResponse()) : { is: 'session', session, body };
 
   const idText = body.kind === 'request' ? body.idText : undefined;
-  const meta = metaOf(body);
-  const claim = meta[CLAIM];
-  if (body.kind === 'request' && body.method === 'initialize' && !(typeof claim === 'string' && isModern(claim) && isObject(meta[CAPABILITIES]))) {
+  const claim = metaOf(body, CLAIM);
+  if (body.kind === 'request' && body.method === 'initialize' && !(typeof claim === 'string' && isModern(claim) && isObject(metaOf(body, CAPABILITIES)))) {
     if (!isModern(version)) return { is: 'initialize', request: body };
     return refused(new ProxyError('header_mismatch', 'Header mismatch: MCP-Protocol-Version names a revision without initialize'), idText);
   }
@@ -96,12 +95,12 @@ function batchProblem({ messages }: Batch, version: string | undefined): ProxyEr
   if (messages.some((message) => 'method' in message && message.method === 'initialize')) {
     return invalid('initialize must not be part of a batch');
   }
-  const modern = isModern(version) || messages.some((message) => message.kind !== 'malformed' && metaOf(message)[CLAIM] !== undefined);
+  const modern = isModern(version) || messages.some((message) => message.kind !== 'malformed' && metaOf(message, CLAIM) !== undefined);
   return modern ? invalid('this revision has no batches') : undefined;
 }
 
-function metaOf(message: RpcMessage): Record<string, unknown> {
-  return message.layout.meta.length === 0 ? {} : (paramsOf(message)['_meta'] as Record<string, unknown>);
+function metaOf({ raw, layout }: RpcMessage, key: string): unknown {
+  return valueOf(raw, named(layout.meta, key));
 }
 
 function invalid(detail: string): ProxyError {

@@ -12,6 +12,7 @@ import {
   BIG_BYTES,
   encodeCall,
   encodeResult,
+  isAnswer,
   readMessage,
   textOf,
   type RpcMessage,
@@ -260,10 +261,10 @@ export class Relay {
   receive(line: Buffer): void {
     const link = this.#link;
     if (link === undefined) return;
-    if (line.length >= BIG_BYTES && line[line.length - 1] === CLOSE && isUtf8(line)) {
-      const id = answerId(line);
-      const call = id === undefined ? undefined : this.#callOf(id.id);
-      if (id !== undefined && call !== undefined) return this.#answer(call, line, id);
+    const id = line[line.length - 1] === CLOSE ? answerId(line) : undefined;
+    const call = id && this.#callOf(id.id);
+    if (id !== undefined && call !== undefined && (line.length < BIG_BYTES ? isAnswer(line, id) : isUtf8(line))) {
+      return this.#answer(call, line, id);
     }
     const message = readMessage(line, this.#world.limits);
     const messages = message.kind === 'batch' ? message.messages : [message];

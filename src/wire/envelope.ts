@@ -12,6 +12,7 @@ const CLOSE_ARRAY = 0x5d;
 const LF = 10;
 const CR = 13;
 const SPACE = 0x20;
+const FEW = 8; // names that are compared sooner than they are put into a Set
 
 /** A stretch of bytes: from `at` up to but not including `end`. */
 export interface Span {
@@ -72,7 +73,10 @@ export function memberOf(list: readonly Member[], name: string): Member | undefi
 
 /** The first name that occurs twice, if one does. */
 export function duplicate(list: readonly Member[]): string | undefined {
-  if (list.length < 2) return undefined;
+  if (list.length <= FEW) {
+    for (let k = 1; k < list.length; k++) for (let j = 0; j < k; j++) if (list[j]?.name === list[k]?.name) return list[k]?.name;
+    return undefined;
+  }
   const names = new Set<string>();
   for (const { name } of list) {
     if (names.has(name)) return name;
@@ -133,6 +137,8 @@ export function oneLine(raw: Buffer): Buffer {
 /** The integer id of an answer, and where it stands. */
 export interface AnswerId extends Span {
   readonly id: number;
+  /** Where the result or the error lies, if that, `jsonrpc` and the id are all that the answer has. */
+  readonly value: Span;
 }
 
 const HEAD = /^\{"jsonrpc":"2\.0","id":(\d{1,15}),"(?:result|error)":/;
@@ -146,11 +152,16 @@ const LOOK = 48; // bytes; both patterns fit
 export function answerId(raw: Buffer): AnswerId | undefined {
   const start = raw.toString('latin1', 0, LOOK);
   const head = HEAD.exec(start);
-  if (head?.[1] !== undefined) return { id: Number(head[1]), at: 22, end: 22 + head[1].length };
-  if (!start.startsWith('{"result":') && !start.startsWith('{"error":')) return undefined;
-  const digits = TAIL.exec(raw.toString('latin1', Math.max(0, raw.length - LOOK)))?.[1];
-  if (digits === undefined) return undefined;
-  return { id: Number(digits), at: raw.length - 1 - digits.length, end: raw.length - 1 };
+  if (head?.[1] !== undefined) return { id: Number(head[1]), at: 22, end: 22 + head[1].length, value: { at: head[0].length, end: raw.length - 1 } };
+  const at = start.startsWith('{"result":') ? 10 : start.startsWith('{"error":') ? 9 : undefined;
+  const tail = at === undefined ? null : TAIL.exec(raw.toString('latin1', Math.max(0, raw.length - LOOK)));
+  if (at === undefined || tail?.[1] === undefined) return undefined;
+  return { id: Number(tail[1]), at: raw.length - 1 - tail[1].length, end: raw.length - 1, value: { at, end: raw.length - tail[0].length } };
+}
+
+/** Whether one value, without white space around it, fills this stretch of a JSON text. */
+export function isValue(raw: Buffer, { at, end }: Span): boolean {
+  return skipValue(raw, at) === end;
 }
 
 function nameOf(raw: Buffer, at: number, end: number): string {

@@ -2,7 +2,7 @@
 // are its bytes, so the layout of the members that may have to change is kept with it.
 
 import { isUtf8 } from 'node:buffer';
-import { duplicate, elements, memberOf, members, splice, type Member } from './envelope.ts';
+import { duplicate, elements, isValue, memberOf, members, splice, type AnswerId, type Member } from './envelope.ts';
 
 export type Id = string | number;
 
@@ -87,6 +87,17 @@ export function readMessage(text: Buffer, bounds: ReadBounds): RpcMessage | Batc
     kind: 'batch',
     messages: value.map((element, k) => toMessage(element, raw.subarray(spans[k]?.at, spans[k]?.end), bounds, latin1)),
   };
+}
+
+/** Whether a line with an id where servers write it is a response and no more; `false`: `readMessage` has to tell. */
+export function isAnswer(raw: Buffer, { value }: AnswerId): boolean {
+  if (!isUtf8(raw) || !isValue(raw, value)) return false;
+  try {
+    JSON.parse(raw.toString('latin1'));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The parsed `params` of a message with its strings decoded, or an empty object. */

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { test } from 'node:test';
-import { BIG_BYTES, encodeCall, encodeError, encodeResult, isObject, paramsOf, readMessage, textOf, type RpcMessage } from '../../src/wire/jsonrpc.ts';
+import { answerId } from '../../src/wire/envelope.ts';
+import { BIG_BYTES, encodeCall, encodeError, encodeResult, isAnswer, isObject, paramsOf, readMessage, textOf, type RpcMessage } from '../../src/wire/jsonrpc.ts';
 import { LONG_STRINGS, nested, SPACES, STRINGS, VALUES } from './nasty.ts';
 
 const BOUNDS = { maxBatch: 4, maxMembers: 8 };
@@ -383,3 +384,31 @@ function generator(seed: number): () => number {
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
 }
+
+test('isAnswer takes only what readMessage takes as a response under that id: answers of servers, and every change of one byte in them', () => {
+  const [front, back] = ['{"jsonrpc":"2.0","id":41,"result":{"a":"ż]}"}}', '{"error":[{},"\\"}"],"jsonrpc":"2.0","id":41}'] as const;
+  const isOne = (raw: Buffer): boolean => {
+    const found = answerId(raw);
+    return found !== undefined && isAnswer(raw, found);
+  };
+  for (const text of [front, back]) assert.equal(isOne(Buffer.from(text)), true, text);
+  const others = [',"id":41', ',"id":7', ',"result":{}', ',"error":{}', ',"x":1', ',"jsonrpc":"2.0"', ' ', '\n', '}', ',', '"'];
+  for (const other of others) for (const text of [`${front.slice(0, -1)}${other}}`, back.replace(',"json', `${other},"json`), back.replace(':', `:${other}`)]) {
+    assert.equal(isOne(Buffer.from(text)), false, text);
+  }
+  let taken = 0;
+  for (const text of [Buffer.from(front), Buffer.from(back)]) {
+    for (let at = 0; at < text.length; at++) {
+      for (let byte = 0; byte < 256; byte++) {
+        for (const end of [at, at + 1]) {
+          const raw = Buffer.concat([text.subarray(0, at), Buffer.from([byte]), text.subarray(end)]);
+          if (!isOne(raw)) continue;
+          taken++;
+          const message = readMessage(raw, BOUNDS);
+          assert.ok(message.kind === 'response' && message.id === answerId(raw)!.id, raw.toString());
+        }
+      }
+    }
+  }
+  assert.ok(taken > 1_000);
+});
