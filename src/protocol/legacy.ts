@@ -84,16 +84,16 @@ export function withoutExecution(raw: Buffer, maxMembers: number): Buffer {
 }
 
 /** The keys by which a modern client speaks; a legacy child must not see them (R-26). */
-const MODERN_META = /^io\.modelcontextprotocol\/(protocolVersion|clientInfo|clientCapabilities|logLevel)$/;
-const MODERN_PARAMS = /^(inputResponses|requestState)$/;
+const MODERN_META = new Set(['protocolVersion', 'clientInfo', 'clientCapabilities', 'logLevel'].map((name) => `io.modelcontextprotocol/${name}`));
+const MODERN_PARAMS = new Set(['inputResponses', 'requestState']);
 
 /** The edits that make a client's message one for a legacy child; an emptied `_meta` goes with its keys. */
 export function legacyEdits({ layout }: RpcRequest | RpcNotification): Edit[] {
-  const modernMeta = layout.meta.some(({ name }) => MODERN_META.test(name));
-  if (!modernMeta && !layout.params.some(({ name }) => MODERN_PARAMS.test(name))) return [];
+  const modernMeta = layout.meta.some(({ name }) => MODERN_META.has(name));
+  if (!modernMeta && !layout.params.some(({ name }) => MODERN_PARAMS.has(name))) return [];
   const params = memberOf(layout.top, 'params') as Span;
   const meta = memberOf(layout.params, '_meta');
-  const inMeta = meta === undefined ? [] : removal(meta, layout.meta, (name) => MODERN_META.test(name));
-  const drop = (name: string): boolean => MODERN_PARAMS.test(name) || (name === '_meta' && inMeta === undefined);
+  const inMeta = meta === undefined ? [] : removal(meta, layout.meta, (name) => MODERN_META.has(name));
+  const drop = (name: string): boolean => MODERN_PARAMS.has(name) || (name === '_meta' && inMeta === undefined);
   return [...(inMeta ?? []), ...(removal(params, layout.params, drop) ?? [{ at: params.at, end: params.end, text: '{}' }])];
 }

@@ -189,14 +189,25 @@ export const CACHEABLE: ReadonlySet<string> = new Set([
   'resources/read',
 ]);
 
-/** A child's answer with all that a modern result has (R-106, R-107); `serverInfo`: JSON text. An error passes as it is. */
-export function stampResult(answer: Buffer, method: string, serverInfo: Buffer | undefined): Buffer {
-  const result = named(members(answer, MAX_MEMBERS), 'result');
+/**
+ * A child's answer with all that a modern result has (R-106, R-107); `serverInfo`: JSON text; `top`: the members of the
+ * answer, where they are known. An error passes as it is.
+ */
+export function stampResult(answer: Buffer, method: string, serverInfo: Buffer | undefined, top = members(answer, MAX_MEMBERS)): Buffer {
+  const result = named(top, 'result');
   return result === undefined || answer[result.at] !== OPEN ? answer : splice(answer, stamps(answer, result.at, method, serverInfo));
 }
 
-/** The identity of a child as JSON text, whichever way it tells it; `undefined` where it does not. */
-export function serverInfoOf({ era, raw }: Profile): Buffer | undefined {
+const identities = new WeakMap<Profile, { readonly info: Buffer | undefined }>();
+
+/** The identity of a child as JSON text, whichever way it tells it; `undefined` where it does not. Read once per handshake. */
+export function serverInfoOf(profile: Profile): Buffer | undefined {
+  const known = identities.get(profile) ?? { info: readServerInfo(profile) };
+  identities.set(profile, known);
+  return known.info;
+}
+
+function readServerInfo({ era, raw }: Profile): Buffer | undefined {
   const result = members(raw, MAX_MEMBERS);
   const meta = era === 'modern' ? named(result, '_meta') : undefined;
   const info = era === 'modern' ? meta && named(members(raw, MAX_MEMBERS, meta.at), META.serverInfo) : named(result, 'serverInfo');
@@ -257,9 +268,9 @@ export type Fault =
 /** Methods whose -32601 is about what they name, not about themselves. */
 const IN_BAND = new Set(['tools/call', 'prompts/get', 'resources/read', 'completion/complete']);
 
-/** Translates the error of a child (C.2, R-104, R-105); `undefined`: the answer is none. */
-export function modernFault(answer: Buffer, from: Era, method: string): Fault | undefined {
-  const error = named(members(answer, MAX_MEMBERS), 'error');
+/** Translates the error of a child (C.2, R-104, R-105); `undefined`: the answer is none. `top`: its members, where they are known. */
+export function modernFault(answer: Buffer, from: Era, method: string, top = members(answer, MAX_MEMBERS)): Fault | undefined {
+  const error = named(top, 'error');
   if (error === undefined) return undefined;
   const list = members(answer, MAX_MEMBERS, error.at);
   const at = named(list, 'code');

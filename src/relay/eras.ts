@@ -28,8 +28,9 @@ export function incoming(answer: Buffer, method: string, { caller }: Exchange, c
     const passes = child.era === 'legacy' || (caller.holder === SIMPLE && readInputRequired(answer) !== undefined);
     return [passes ? shown : legacyResult(shown, method)];
   }
-  const fault = modernFault(shown, child.era, method);
-  if (fault === undefined) return [stampResult(shown, method, serverInfoOf(child))];
+  const top = members(shown, MAX_MEMBERS);
+  const fault = modernFault(shown, child.era, method, top);
+  if (fault === undefined) return [stampResult(shown, method, serverInfoOf(child), top)];
   if (fault.is === 'error') return [fault.answer, fault.status];
   if (!canAnswer(caller.declared.capabilities, 'elicitation/create', URL_MODE)) return [missingCapability('elicitation/create', URL_MODE)];
   return [stampResult(withResult(shown, inputRequired(fault.requests, undefined)), method, serverInfoOf(child))];

@@ -187,7 +187,7 @@ class ParkableCall implements Exchange, Caller {
     this.#token = tokenOf(request);
     this.#hooks.onLeg(true);
     if (this.#kept !== undefined) {
-      this.#finish(this.#kept);
+      this.#finish(this.#kept instanceof ProxyError ? this.#kept : withId(this.#kept, leg.idText));
       return undefined;
     }
     for (const [question, answer] of answers) {
@@ -214,7 +214,7 @@ class ParkableCall implements Exchange, Caller {
   #finish(answer: Buffer | ProxyError, status?: number): void {
     const leg = this.#leg;
     this.#end();
-    leg?.settle(answer instanceof ProxyError ? answer : withId(answer, leg.idText), status);
+    leg?.settle(answer, status);
   }
 
   /** Answers the HTTP request with what the child has asked; the call goes on without one. */
