@@ -115,6 +115,10 @@ export class Listens {
         exchange.notify(splice(raw, [{ at: tag.at, end: tag.end, text: exchange.idText }]));
       },
       ended: (answer) => {
+        if (answer instanceof ProxyError) {
+          this.#listens.delete(exchange);
+          return exchange.settle(answer);
+        }
         const fault = answer === undefined || listen.acked ? undefined : modernFault(withId(answer.raw, exchange.idText), profile.era, listen.request.method);
         if (fault?.is !== 'error') return this.#finish(listen);
         if (fault.status === 404) return this.#acknowledge(listen, {}); // it has nothing to tell

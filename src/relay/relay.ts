@@ -51,8 +51,8 @@ export type Tap = (outcome: Outcome | 'cancelled') => 'held' | void;
 export interface Subscribed {
   /** A notification that carries its id, which stands at `tag`. */
   heard(notification: RpcNotification, tag: Span): void;
-  /** The child has ended it, by its answer or by a cancellation; not called when the child itself has gone. */
-  ended(answer?: RpcResponse): void;
+  /** The child has ended it, by its answer or by a cancellation, or never got it; not called when the child itself has gone. */
+  ended(answer?: RpcResponse | ProxyError): void;
 }
 
 /** The caller of the proxy's own requests: nobody's work, and nobody waits for it. */
@@ -176,8 +176,8 @@ export class Relay {
     const link = this.#link;
     if (link === undefined) return () => {};
     const id = link.nextId();
-    link.write(this.#addressed(request, caller, id));
-    this.#subscribed.set(id, subscribed);
+    if (link.write(this.#addressed(request, caller, id))) this.#subscribed.set(id, subscribed);
+    else subscribed.ended(this.#busy('it does not read what it is sent'));
     return () => {
       if (this.#subscribed.get(id) !== subscribed) return; // of another process, perhaps
       this.#subscribed.delete(id);

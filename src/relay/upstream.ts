@@ -51,8 +51,8 @@ export class Upstream {
           const { notifications: taken } = paramsOf(notification);
           answer(listen, isObject(taken) ? taken : {});
         },
-        ended: () => {
-          answer(listen, {});
+        ended: (why) => {
+          answer(listen, why instanceof ProxyError ? why : {});
           if (this.#listens.get(key) !== listen) return;
           if (clock.now() - since >= limits.healthyMs) tries = 0;
           listen.deadline = deadlines.add(Math.min(limits.listenAgainMs * 2 ** tries++, limits.backoffMaxMs), open);

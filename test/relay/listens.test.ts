@@ -78,6 +78,16 @@ describe('what a modern child answers to a listen before it acknowledges it', ()
     });
   }
 
+  test('nothing, because it does not read what it is sent: the client is told that it is busy, and may try again', () => {
+    const { test, open, listens, asked } = listening('modern');
+    test.link.full = true;
+    const client = open(FILTER, 'c');
+    assert.deepEqual([heard(client), client.outcome, listens.awake], [[], 'busy', false]);
+    test.link.full = false;
+    assert.equal(open(FILTER, 'd').outcome, undefined);
+    assert.deepEqual(asked(), ['subscriptions/listen']);
+  });
+
   test('nothing for however long is waited for, and an error after it ends the listen in order', () => {
     const { test, open, idOf } = listening('modern');
     const client = open();
