@@ -10,7 +10,7 @@ import { PROBE_MS } from '../wire/sse.ts';
 import { fault } from './reply.ts';
 
 type Bound =
-  | 'headersTimeoutMs' | 'bodyTimeoutMs' | 'timeoutCheckMs' | 'keepAliveTimeoutMs'
+  | 'headersTimeoutMs' | 'bodyTimeoutMs' | 'timeoutCheckMs' | 'keepAliveTimeoutMs' | 'sseStallMs'
   | 'maxHeaderBytes' | 'maxHeaders' | 'maxConnections' | 'maxUnansweredPerConnection'; // prettier-ignore
 
 export interface ListenOptions {
@@ -52,6 +52,11 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
   });
   server.maxHeadersCount = limits.maxHeaders + 1; // Node drops the rest in silence, so one more is let through to be seen
   server.maxConnections = limits.maxConnections;
+  // Of a client that takes nothing of what is there for it, answer or stream, no more is kept; one that waits is left alone.
+  server.timeout = limits.sseStallMs;
+  server.on('timeout', (socket: Socket) => {
+    if (socket.writableLength > 0 || connections.get(socket)?.size === 0) socket.destroy();
+  });
   // A client that has sent its request may close its side and still read the answer.
   (server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
 

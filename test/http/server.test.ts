@@ -261,6 +261,32 @@ test('a connection that is idle after its answer is closed in time', async (t) =
   assert.match(String(await raw(port, GET)), /^HTTP\/1\.1 200 /);
 });
 
+test('a client that takes nothing of its answer is cut off in time; one that takes it slowly, or waits for it, is not', async (t) => {
+  const big = Buffer.alloc(12 * 2 ** 20, 'x');
+  const server = await open(t, { sseStallMs: 300 }, (req, res) => {
+    if (req.url === '/big') json(res, 200, big);
+  });
+  const [stuck, slow, waiting] = await Promise.all([1, 2, 3].map(() => connect(server.port)));
+  t.after(() => [stuck, slow, waiting].forEach((client) => client!.close()));
+  stuck!.socket.pause();
+  stuck!.write(GET.replace('/', '/big').repeat(2));
+  waiting!.write(GET);
+  let taken = 0;
+  slow!.socket.removeAllListeners('data').on('data', (chunk: Buffer) => {
+    taken += chunk.length;
+    slow!.socket.pause();
+    setTimeout(() => slow!.socket.resume(), 5); // takes longer than the client that is stuck may
+  });
+  slow!.write(GET.replace('/', '/big'));
+  await until(() => server.handled.filter(({ req, closed }) => closed && req.url === '/big').length >= 1, 'the end of the client that is stuck');
+  stuck!.socket.resume();
+  assert.notEqual(await stuck!.ended, 'closed');
+  assert.ok(stuck!.received.length < big.length);
+  await until(() => taken > big.length, () => `all of it to the slow client, which has ${taken}`);
+  json(server.handled.find(({ req }) => req.url === '/')!.res, 200, OK);
+  await waiting!.until((text) => text.endsWith('{"ok":true}'));
+});
+
 // ---- Clients that close
 
 test('a client that closes its side after its request still gets its answer, and then the end', async (t) => {
