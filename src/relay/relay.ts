@@ -7,7 +7,7 @@ import { ProxyError } from '../base/errors.ts';
 import type { Link } from '../child/handshake.ts';
 import type { World } from '../config/world.ts';
 import { META } from '../protocol/modern.ts';
-import { answerId, memberOf, oneLine, splice, type Edit, type Span } from '../wire/envelope.ts';
+import { answerId, memberOf, oneLine, splice, spliceInPlace, type Edit, type Span } from '../wire/envelope.ts';
 import {
   BIG_BYTES,
   encodeCall,
@@ -402,7 +402,8 @@ export class Relay {
   #answer(call: Call, raw: Buffer, id: Span): void {
     this.#close(call);
     if (call.gone) return; // too late, nobody waits
-    const answer = splice(raw, [{ at: id.at, end: id.end, text: call.exchange.idText }]);
+    const edit = { at: id.at, end: id.end, text: call.exchange.idText };
+    const answer = raw.length < BIG_BYTES ? splice(raw, [edit]) : spliceInPlace(raw, edit);
     if (call.tap?.(answer) !== 'held') call.exchange.settle(...this.#events.onAnswer(call.exchange, call.method, answer));
     this.#events.onPending();
     this.#checkDrained();

@@ -124,6 +124,20 @@ export function splice(raw: Buffer, edits: readonly Edit[]): Buffer {
 }
 
 /**
+ * The message with one edit made where it lies: if the new text needs no more room than the old, only the shorter side of
+ * it is moved, and megabytes need no copy. For a message that nobody else reads any more.
+ */
+export function spliceInPlace(raw: Buffer, edit: Edit): Buffer {
+  const spare = edit.end - edit.at - edit.text.length;
+  if (spare < 0) return splice(raw, [edit]);
+  const isNearEnd = raw.length - edit.end < edit.at;
+  raw.write(edit.text, isNearEnd ? edit.at : edit.at + spare, 'latin1');
+  if (isNearEnd) raw.copyWithin(edit.end - spare, edit.end);
+  else raw.copyWithin(spare, 0, edit.at);
+  return isNearEnd ? raw.subarray(0, raw.length - spare) : raw.subarray(spare);
+}
+
+/**
  * The message on one line. Valid JSON holds raw line ends between its tokens only, so they become spaces: on stdio
  * an LF would end the message, and in an event stream a CR would end the field.
  */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { answerId, duplicate, elements, members, oneLine, removal, splice, type Edit, type Member } from '../../src/wire/envelope.ts';
+import { answerId, duplicate, elements, members, oneLine, removal, splice, spliceInPlace, type Edit, type Member } from '../../src/wire/envelope.ts';
 import { LONG_STRINGS, nested, SPACES, STRINGS, VALUES } from './nasty.ts';
 
 type Pair = readonly [name: string, value: string];
@@ -210,6 +210,23 @@ test('oneLine takes the line ends out of a message and nothing else', () => {
   }
   const alone = Buffer.from('{"a":"\\n\\r\u2028\u0085"}');
   assert.equal(oneLine(alone), alone);
+});
+
+test('an edit in place gives the same message, wherever it lies, and takes nothing from its neighbours', () => {
+  const text = '{"a":"żółć","id":12345,"z":[1,2]}';
+  const { length } = Buffer.from(text);
+  for (let at = 0; at <= length; at++) {
+    for (let end = at; end <= length; end++) {
+      for (const replacement of ['', '7', '"\xc5\xbc"', '12345', '"much longer than before"']) {
+        const chunk = Buffer.from(`before${text}behind`);
+        const raw = chunk.subarray(6, 6 + length);
+        const edit = { at, end, text: replacement };
+        const expected = splice(Buffer.from(text), [edit]);
+        assert.deepEqual(spliceInPlace(raw, edit), expected);
+        assert.equal(chunk.toString('latin1', 0, 6) + chunk.toString('latin1', 6 + length), 'beforebehind');
+      }
+    }
+  }
 });
 
 test('answerId finds the id where servers write it: behind "jsonrpc" at the front, or as the last member', () => {
