@@ -2,11 +2,11 @@
 // is put in the words of its own revision. Messages are bytes: what changes is spliced.
 
 import { ProxyError } from '../base/errors.ts';
-import { duplicate, elements, members, removal, splice, type Edit, type Member, type Span } from '../wire/envelope.ts';
+import { duplicate, elements, memberOf, members, removal, splice, type Edit, type Member, type Span } from '../wire/envelope.ts';
 import { isObject, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Profile } from './legacy.ts';
 import { CLIENT_REQUESTS } from './methods.ts';
-import { badAnswer, CACHEABLE, latin1, MAX_MEMBERS, META, named, serverInfoOf, valueOf, without, type InputRequest } from './modern.ts';
+import { badAnswer, CACHEABLE, latin1, MAX_MEMBERS, META, serverInfoOf, valueOf, without, type InputRequest } from './modern.ts';
 import { legacyRevision, MODERN, PREFERRED_LEGACY } from './revisions.ts';
 
 const OPEN = 0x7b;
@@ -43,8 +43,8 @@ export interface Again {
 
 /** The edits that make a legacy client's request one for a modern child (R-25), the first time or again. */
 export function envelopeEdits({ raw, layout }: RpcRequest | RpcNotification, envelope: string, again?: Again): Edit[] {
-  const params = named(layout.top, 'params');
-  const meta = named(layout.params, '_meta');
+  const params = memberOf(layout.top, 'params');
+  const meta = memberOf(layout.params, '_meta');
   const keepsMeta = meta !== undefined && raw[meta.at] === OPEN;
   const added = [...(keepsMeta ? [] : [`"_meta":{${envelope}}`]), ...(again === undefined ? [] : retryMembers(again))].join(',');
   if (params === undefined) {
@@ -76,12 +76,12 @@ export function modernCapabilities(legacy: unknown): Record<string, unknown> {
 export function initializeResultOf(profile: Profile, requested: unknown, serverName: string): Buffer {
   const { raw } = profile;
   const list = members(raw, MAX_MEMBERS);
-  const instructions = named(list, 'instructions');
+  const instructions = memberOf(list, 'instructions');
   const info = serverInfoOf(profile)?.toString('latin1') ?? latin1(JSON.stringify({ name: serverName, version: '0' }));
   const { version } = legacyRevision(requested) ?? PREFERRED_LEGACY;
   const text = [
     `"protocolVersion":"${version}"`,
-    `"capabilities":${serverCapabilities(raw, named(list, 'capabilities'))}`,
+    `"capabilities":${serverCapabilities(raw, memberOf(list, 'capabilities'))}`,
     `"serverInfo":${info}`,
     ...(instructions === undefined ? [] : [`"instructions":${raw.toString('latin1', instructions.at, instructions.end)}`]),
   ];
@@ -92,7 +92,7 @@ function serverCapabilities(raw: Buffer, at: Span | undefined): string {
   if (at === undefined || raw[at.at] !== OPEN) return '{}';
   const own = raw.subarray(at.at, at.end);
   const list = members(own, MAX_MEMBERS);
-  const extensions = named(list, 'extensions');
+  const extensions = memberOf(list, 'extensions');
   const inExtensions = extensions && removal(extensions, members(own, MAX_MEMBERS, extensions.at), (name) => name === TASKS);
   const drop = (name: string): boolean => name === 'tasks' || (name === 'extensions' && extensions !== undefined && inExtensions === undefined);
   return splice(own, [...without(own, { at: 0, end: own.length }, list, drop, () => false), ...(inExtensions ?? [])]).toString('latin1');
@@ -101,21 +101,21 @@ function serverCapabilities(raw: Buffer, at: Span | undefined): string {
 /** A modern child's answer as one of a legacy server (C.3); one that no legacy client understands becomes an error. */
 export function legacyResult(answer: Buffer, method: string): Buffer | ProxyError {
   const top = members(answer, MAX_MEMBERS);
-  const error = named(top, 'error');
+  const error = memberOf(top, 'error');
   if (error !== undefined) {
-    const code = valueOf(answer, named(members(answer, MAX_MEMBERS, error.at), 'code'));
+    const code = valueOf(answer, memberOf(members(answer, MAX_MEMBERS, error.at), 'code'));
     return code === -32020 || code === -32021 || code === -32022 ? badAnswer(answer, error) : answer;
   }
-  const result = named(top, 'result');
+  const result = memberOf(top, 'result');
   const list = result === undefined ? [] : members(answer, MAX_MEMBERS, result.at);
   if (result === undefined || list.length === 0) return answer;
-  const type = named(list, 'resultType');
+  const type = memberOf(list, 'resultType');
   const is = type === undefined ? 'complete' : valueOf(answer, type);
   if (is !== 'complete') return new ProxyError('bad_answer', `Unexpected ${typeof is === 'string' ? is.slice(0, 40) : 'kind of'} result`);
 
-  const structured = method === 'tools/call' ? named(list, 'structuredContent') : undefined;
+  const structured = method === 'tools/call' ? memberOf(list, 'structuredContent') : undefined;
   const unfit = structured !== undefined && answer[structured.at] !== OPEN ? structured : undefined;
-  const block = unfit && textBlock(answer, unfit, named(list, 'content'));
+  const block = unfit && textBlock(answer, unfit, memberOf(list, 'content'));
   const drop = (name: string): boolean =>
     name === 'resultType' ||
     (CACHEABLE.has(method) && (name === 'ttlMs' || name === 'cacheScope')) ||
@@ -123,7 +123,7 @@ export function legacyResult(answer: Buffer, method: string): Buffer | ProxyErro
   return splice(answer, [
     ...without(answer, result, list, drop, (name) => name === META.serverInfo, block?.member),
     ...(block?.edits ?? []),
-    ...(method === 'tools/list' ? toolEdits(answer, named(list, 'tools')) : []),
+    ...(method === 'tools/list' ? toolEdits(answer, memberOf(list, 'tools')) : []),
   ]);
 }
 
@@ -136,7 +136,7 @@ function textBlock(raw: Buffer, structured: Span, content: Span | undefined): { 
   const blocks = elements(raw, MAX_MEMBERS, content.at);
   const bare = json.replace(/\s+/g, '');
   const holds = blocks.some((block) => {
-    const said = valueOf(raw, named(members(raw, MAX_MEMBERS, block.at), 'text'));
+    const said = valueOf(raw, memberOf(members(raw, MAX_MEMBERS, block.at), 'text'));
     return typeof said === 'string' && (said.replace(/\s+/g, '') === bare || (raw[structured.at] === QUOTE && said === valueOf(raw, structured)));
   });
   return { edits: holds ? [] : [{ at: content.end - 1, end: content.end - 1, text: (blocks.length > 0 ? ',' : '') + text }] };
@@ -147,9 +147,9 @@ function toolEdits(raw: Buffer, tools: Span | undefined): Edit[] {
   const edits: Edit[] = [];
   for (const tool of tools === undefined ? [] : elements(raw, MAX_MEMBERS, tools.at)) {
     const list = members(raw, MAX_MEMBERS, tool.at);
-    const output = named(list, 'outputSchema');
+    const output = memberOf(list, 'outputSchema');
     if (output !== undefined && !isPlainSchema(raw, output)) edits.push(...without(raw, tool, list, (name) => name === 'outputSchema', () => false));
-    for (const property of propertiesOf(raw, named(list, 'inputSchema'))) {
+    for (const property of propertiesOf(raw, memberOf(list, 'inputSchema'))) {
       const value = raw.toString('latin1', property.at, Math.min(property.end, property.at + 6));
       if (value === 'true') edits.push({ at: property.at, end: property.end, text: '{}' });
       if (value === 'false') edits.push({ at: property.at, end: property.end, text: '{"not":{}}' });
@@ -161,13 +161,13 @@ function toolEdits(raw: Buffer, tools: Span | undefined): Edit[] {
 /** Whether legacy clients take a schema: an object whose properties are objects. */
 function isPlainSchema(raw: Buffer, schema: Span): boolean {
   const list = members(raw, MAX_MEMBERS, schema.at);
-  const properties = named(list, 'properties');
-  if (valueOf(raw, named(list, 'type')) !== 'object' || (properties !== undefined && raw[properties.at] !== OPEN)) return false;
+  const properties = memberOf(list, 'properties');
+  if (valueOf(raw, memberOf(list, 'type')) !== 'object' || (properties !== undefined && raw[properties.at] !== OPEN)) return false;
   return propertiesOf(raw, schema).every(({ at }) => raw[at] === OPEN);
 }
 
 function propertiesOf(raw: Buffer, schema: Span | undefined): Member[] {
-  const properties = schema && named(members(raw, MAX_MEMBERS, schema.at), 'properties');
+  const properties = schema && memberOf(members(raw, MAX_MEMBERS, schema.at), 'properties');
   return properties === undefined ? [] : members(raw, MAX_MEMBERS, properties.at);
 }
 
@@ -180,10 +180,10 @@ export interface InputRequired {
 /** Reads an `input_required` result (mrtr); `undefined` is any other answer, told apart without a parse; an error, a malformed one. */
 export function readInputRequired(answer: Buffer): InputRequired | ProxyError | undefined {
   if (!answer.includes('"input_required"')) return undefined;
-  const result = named(members(answer, MAX_MEMBERS), 'result');
+  const result = memberOf(members(answer, MAX_MEMBERS), 'result');
   const list = result === undefined ? [] : members(answer, MAX_MEMBERS, result.at);
-  if (valueOf(answer, named(list, 'resultType')) !== 'input_required') return undefined;
-  const [asked, state] = [named(list, 'inputRequests'), named(list, 'requestState')];
+  if (valueOf(answer, memberOf(list, 'resultType')) !== 'input_required') return undefined;
+  const [asked, state] = [memberOf(list, 'inputRequests'), memberOf(list, 'requestState')];
   const entries = asked === undefined ? [] : members(answer, MAX_MEMBERS, asked.at);
   const inputRequests = entries.map((entry) => inputRequest(answer, entry)).filter((request) => request !== undefined);
   const isWhole = inputRequests.length === entries.length && duplicate(entries) === undefined && (asked === undefined || answer[asked.at] === OPEN);
@@ -196,8 +196,8 @@ export function readInputRequired(answer: Buffer): InputRequired | ProxyError | 
 
 function inputRequest(raw: Buffer, entry: Member): InputRequest | undefined {
   const list = members(raw, MAX_MEMBERS, entry.at);
-  const method = valueOf(raw, named(list, 'method'));
-  const params = named(list, 'params');
+  const method = valueOf(raw, memberOf(list, 'method'));
+  const params = memberOf(list, 'params');
   if (typeof method !== 'string' || !CLIENT_REQUESTS.has(method) || (params !== undefined && raw[params.at] !== OPEN)) return undefined;
   return { key: Buffer.from(entry.name, 'latin1').toString(), method, params: params && raw.subarray(params.at, params.end) };
 }
@@ -205,6 +205,6 @@ function inputRequest(raw: Buffer, entry: Member): InputRequest | undefined {
 /** The params of an elicitation as a legacy client needs them: a URL has an id there (Q2). */
 export function withElicitationId(params: Buffer, id: string): Buffer {
   const list = members(params, MAX_MEMBERS);
-  if (valueOf(params, named(list, 'mode')) !== 'url' || named(list, 'elicitationId') !== undefined) return params;
+  if (valueOf(params, memberOf(list, 'mode')) !== 'url' || memberOf(list, 'elicitationId') !== undefined) return params;
   return splice(params, [{ at: 1, end: 1, text: `"elicitationId":${JSON.stringify(id)},` }]);
 }

@@ -2,8 +2,9 @@
 // matter go in, a verdict comes out, and nothing is remembered for the next request.
 
 import { ProxyError } from '../base/errors.ts';
+import { memberOf } from '../wire/envelope.ts';
 import { isObject, type Batch, type Malformed, type RpcMessage, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
-import { META, named, valueOf } from './modern.ts';
+import { META, valueOf } from './modern.ts';
 import { isModern, legacyRevision, MODERN } from './revisions.ts';
 
 export type Verdict =
@@ -100,7 +101,7 @@ function batchProblem({ messages }: Batch, version: string | undefined): ProxyEr
 }
 
 function metaOf({ raw, layout }: RpcMessage, key: string): unknown {
-  return valueOf(raw, named(layout.meta, key));
+  return valueOf(raw, memberOf(layout.meta, key));
 }
 
 function invalid(detail: string): ProxyError {

@@ -6,7 +6,7 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders } from 'node:http';
 import { createRequire } from 'node:module';
 import { ProxyError } from '../base/errors.ts';
-import { duplicate, elements, members, removal, splice, type Edit, type Member, type Span } from '../wire/envelope.ts';
+import { duplicate, elements, memberOf, members, removal, splice, type Edit, type Member, type Span } from '../wire/envelope.ts';
 import { isObject, paramsOf, type RpcRequest } from '../wire/jsonrpc.ts';
 import { initializeResult, type Profile } from './legacy.ts';
 import { severityOf } from './methods.ts';
@@ -36,11 +36,11 @@ export interface Envelope {
 
 /** Reads `_meta`, or says what it lacks (R-100 (1), R-48). */
 export function readEnvelope({ raw, layout }: RpcRequest): Envelope | ProxyError {
-  const missing = [META.protocolVersion, META.clientCapabilities].filter((key) => named(layout.meta, key) === undefined);
+  const missing = [META.protocolVersion, META.clientCapabilities].filter((key) => memberOf(layout.meta, key) === undefined);
   if (missing.length > 0) return new ProxyError('bad_envelope', `Missing _meta: ${missing.join(', ')}`);
-  const clientCapabilities = valueOf(raw, named(layout.meta, META.clientCapabilities));
+  const clientCapabilities = valueOf(raw, memberOf(layout.meta, META.clientCapabilities));
   if (!isObject(clientCapabilities)) return new ProxyError('bad_envelope', `Invalid _meta: ${META.clientCapabilities} must be an object`);
-  const level = named(layout.meta, META.logLevel);
+  const level = memberOf(layout.meta, META.logLevel);
   const logLevel = severityOf(valueOf(raw, level));
   if (level !== undefined && logLevel === undefined) return new ProxyError('bad_envelope', `Invalid _meta: ${META.logLevel} is no log level`);
   return { clientCapabilities, logLevel };
@@ -66,7 +66,7 @@ export function checkHeaders({ raw, layout, method }: RpcRequest, headers: Incom
   if (headers['mcp-name'] === undefined) return source === 'taskId' ? undefined : mismatch('Mcp-Name is missing');
   const name = decoded(headers['mcp-name']);
   if (name === undefined) return mismatch('Mcp-Name cannot be decoded');
-  return name === valueOf(raw, named(layout.params, source)) ? undefined : mismatch(`Mcp-Name differs from params.${source}`);
+  return name === valueOf(raw, memberOf(layout.params, source)) ? undefined : mismatch(`Mcp-Name differs from params.${source}`);
 }
 
 /** An argument that a client repeats in `Mcp-Param-<header>`: the chain of `properties` keys that leads to it. */
@@ -112,7 +112,7 @@ export function paramHeaders(tool: unknown): ParamHeader[] {
 export function checkParamHeaders(declared: readonly ParamHeader[], { raw, layout }: RpcRequest, headers: IncomingHttpHeaders): ProxyError | undefined {
   const seen = new Map<number, Member[]>();
   for (const { header, path } of declared) {
-    let value = named(layout.params, 'arguments');
+    let value = memberOf(layout.params, 'arguments');
     for (const key of path) {
       if (value === undefined) break;
       const list: Member[] = seen.get(value.at) ?? members(raw, MAX_MEMBERS, value.at);
@@ -121,7 +121,7 @@ export function checkParamHeaders(declared: readonly ParamHeader[], { raw, layou
         if (duplicate(list) !== undefined) return new ProxyError('invalid_request', 'Invalid Request: duplicate member in arguments');
         seen.set(value.at, list);
       }
-      value = named(list, latin1(key));
+      value = memberOf(list, latin1(key));
     }
     const text = value === undefined ? 'null' : raw.toString('utf8', value.at, value.end);
     if (text === 'null') continue;
@@ -194,7 +194,7 @@ export const CACHEABLE: ReadonlySet<string> = new Set([
  * answer, where they are known. An error passes as it is.
  */
 export function stampResult(answer: Buffer, method: string, serverInfo: Buffer | undefined, top = members(answer, MAX_MEMBERS)): Buffer {
-  const result = named(top, 'result');
+  const result = memberOf(top, 'result');
   return result === undefined || answer[result.at] !== OPEN ? answer : splice(answer, stamps(answer, result.at, method, serverInfo));
 }
 
@@ -209,8 +209,8 @@ export function serverInfoOf(profile: Profile): Buffer | undefined {
 
 function readServerInfo({ era, raw }: Profile): Buffer | undefined {
   const result = members(raw, MAX_MEMBERS);
-  const meta = era === 'modern' ? named(result, '_meta') : undefined;
-  const info = era === 'modern' ? meta && named(members(raw, MAX_MEMBERS, meta.at), META.serverInfo) : named(result, 'serverInfo');
+  const meta = era === 'modern' ? memberOf(result, '_meta') : undefined;
+  const info = era === 'modern' ? meta && memberOf(members(raw, MAX_MEMBERS, meta.at), META.serverInfo) : memberOf(result, 'serverInfo');
   const value = valueOf(raw, info);
   return isObject(value) && typeof value['name'] === 'string' && typeof value['version'] === 'string' ? raw.subarray(info?.at, info?.end) : undefined;
 }
@@ -227,7 +227,7 @@ export function discoverResult(profile: Profile): Buffer {
 /** The edits that complete the result that begins at `at`. */
 function stamps(raw: Buffer, at: number, method: string, serverInfo: Buffer | undefined): Edit[] {
   const list = members(raw, MAX_MEMBERS, at);
-  const type = valueOf(raw, named(list, 'resultType'));
+  const type = valueOf(raw, memberOf(list, 'resultType'));
   const wanted: Wanted[] = [['resultType', '"complete"', (value) => typeof value === 'string']];
   if (CACHEABLE.has(method) && (typeof type !== 'string' || type === 'complete')) {
     wanted.push(['ttlMs', '0', (value) => Number.isSafeInteger(value) && (value as number) >= 0]);
@@ -236,7 +236,7 @@ function stamps(raw: Buffer, at: number, method: string, serverInfo: Buffer | un
   if (method === 'server/discover') wanted.push(['supportedVersions', JSON.stringify([MODERN.version]), () => false]);
   if (serverInfo === undefined) return filled(raw, at, list, wanted);
   const info = serverInfo.toString('latin1');
-  const meta = named(list, '_meta');
+  const meta = memberOf(list, '_meta');
   if (meta !== undefined && raw[meta.at] === OPEN) {
     const inMeta = filled(raw, meta.at, members(raw, MAX_MEMBERS, meta.at), [[META.serverInfo, info, isObject]]);
     return [...filled(raw, at, list, wanted), ...inMeta];
@@ -251,7 +251,7 @@ function filled(raw: Buffer, at: number, list: readonly Member[], wanted: readon
   const edits: Edit[] = [];
   const added: string[] = [];
   for (const [name, text, isValid] of wanted) {
-    const member = named(list, name);
+    const member = memberOf(list, name);
     if (member === undefined) added.push(`"${name}":${text}`);
     else if (!isValid(valueOf(raw, member))) edits.push({ at: member.at, end: member.end, text });
   }
@@ -270,16 +270,16 @@ const IN_BAND = new Set(['tools/call', 'prompts/get', 'resources/read', 'complet
 
 /** Translates the error of a child (C.2, R-104, R-105); `undefined`: the answer is none. `top`: its members, where they are known. */
 export function modernFault(answer: Buffer, from: Era, method: string, top = members(answer, MAX_MEMBERS)): Fault | undefined {
-  const error = named(top, 'error');
+  const error = memberOf(top, 'error');
   if (error === undefined) return undefined;
   const list = members(answer, MAX_MEMBERS, error.at);
-  const at = named(list, 'code');
+  const at = memberOf(list, 'code');
   const code = valueOf(answer, at);
   const passed = (status: 200 | 400 | 404, out = answer): Fault => ({ is: 'error', answer: out, status });
   if (at === undefined || typeof code !== 'number') return passed(200);
   if (code === -32601) return passed(IN_BAND.has(method) ? 200 : 404);
   if (from === 'legacy' && code === -32002) return passed(200, splice(answer, [{ at: at.at, end: at.end, text: '-32602' }]));
-  const requests = from === 'legacy' && code === -32042 ? urlRequests(answer, named(list, 'data')) : [];
+  const requests = from === 'legacy' && code === -32042 ? urlRequests(answer, memberOf(list, 'data')) : [];
   if (requests.length > 0) return { is: 'ask', requests };
   // A legacy child means something of its own by the codes that this revision reserves.
   const foreign = from === 'legacy' ? code <= -32020 && code >= -32099 : code === -32020 || code === -32022;
@@ -323,7 +323,7 @@ function inputParams(method: string, params: Buffer): string {
 
 /** What a legacy child wants opened before it is called again (-32042); nothing if it does not say it in full. */
 function urlRequests(answer: Buffer, data: Span | undefined): InputRequest[] {
-  const list = data && named(members(answer, MAX_MEMBERS, data.at), 'elicitations');
+  const list = data && memberOf(members(answer, MAX_MEMBERS, data.at), 'elicitations');
   const entries = list === undefined ? [] : elements(answer, MAX_MEMBERS, list.at);
   const complete = entries.every((entry) => {
     const { mode, url, message } = Object(valueOf(answer, entry)) as Record<string, unknown>;
@@ -387,16 +387,11 @@ export function without(
 ): Edit[] {
   const added = add === '' ? [] : [{ at: object.at + 1, end: object.at + 1, text: add + (list.length > 0 ? ',' : '') }];
   if (raw.subarray(list.at(-1)?.end ?? object.at + 1, object.end - 1).some((byte) => byte > 0x20)) return added;
-  const meta = named(list, '_meta');
+  const meta = memberOf(list, '_meta');
   const inMeta = meta === undefined || drop('_meta') ? [] : removal(meta, members(raw, MAX_MEMBERS, meta.at), dropMeta);
   const cut = removal(object, list, (name) => drop(name) || (name === '_meta' && inMeta === undefined));
   if (cut === undefined) return [{ at: object.at, end: object.end, text: `{${add}}` }];
   return [...added, ...cut, ...(inMeta ?? [])]; // what is added before what is cut at the same place
-}
-
-/** The member of that name (one character a byte), if there is one. */
-export function named(list: readonly Member[], name: string): Member | undefined {
-  return list.find((member) => member.name === name);
 }
 
 /** The value that is written there; `undefined` where there is none, or nothing that is JSON. */

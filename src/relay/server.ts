@@ -9,7 +9,7 @@ import type { World } from '../config/world.ts';
 import { initializeResultOf } from '../protocol/bridge.ts';
 import { initializeResult, type Implementation, type Profile } from '../protocol/legacy.ts';
 import { forwardsNotification, handlingOf, TAKES_INPUT } from '../protocol/methods.ts';
-import { discoverResult, lacksCapability, methodNotFound, named, serverInfoOf, valueOf } from '../protocol/modern.ts';
+import { discoverResult, lacksCapability, methodNotFound, serverInfoOf, valueOf } from '../protocol/modern.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { memberOf } from '../wire/envelope.ts';
 import { encodeResult, paramsOf, textOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
@@ -345,7 +345,7 @@ export class McpServer {
       return 'handled';
     }
     if (method === 'tools/call') {
-      const declared = this.#toolHeaders.of(valueOf(request.raw, named(request.layout.params, 'name')));
+      const declared = this.#toolHeaders.of(valueOf(request.raw, memberOf(request.layout.params, 'name')));
       if (declared === undefined) {
         this.#subscriptions.add(this.#toolHeaders);
         return this.#after(exchange, request, Infinity, (done) => this.#toolHeaders.load(done));

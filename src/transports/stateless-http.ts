@@ -7,10 +7,10 @@ import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import { parseAccept, type Accepts } from '../http/accept.ts';
 import { empty, fault, json } from '../http/reply.ts';
-import { checkHeaders, checkParamHeaders, isLegacyOnly, META, methodNotFound, named, readEnvelope, valueOf } from '../protocol/modern.ts';
+import { checkHeaders, checkParamHeaders, isLegacyOnly, META, methodNotFound, readEnvelope, valueOf } from '../protocol/modern.ts';
 import type { Caller, Exchange, ModernRequest } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
-import { oneLine } from '../wire/envelope.ts';
+import { memberOf, oneLine } from '../wire/envelope.ts';
 import { isObject, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent, SseStream } from '../wire/sse.ts';
 import { encoded } from './answer.ts';
@@ -42,7 +42,7 @@ export class StatelessHttpTransport {
     if (isLegacyOnly(body.method)) throw methodNotFound(body.method);
     if (body.method === LISTEN) checkListen(body, accepts);
 
-    const clientInfo = valueOf(body.raw, named(body.layout.meta, META.clientInfo));
+    const clientInfo = valueOf(body.raw, memberOf(body.layout.meta, META.clientInfo));
     const declared = { capabilities: envelope.clientCapabilities, clientInfo };
     const modern: ModernRequest = {
       logLevel: envelope.logLevel,
