@@ -5,8 +5,8 @@ import { ProxyError } from '../base/errors.ts';
 import { duplicate, elements, memberOf, members, removal, splice, type Edit, type Member, type Span } from '../wire/envelope.ts';
 import { isObject, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Profile } from './legacy.ts';
-import { CLIENT_REQUESTS } from './methods.ts';
-import { badAnswer, CACHEABLE, latin1, MAX_MEMBERS, META, serverInfoOf, valueOf, without, type InputRequest } from './modern.ts';
+import { CLIENT_META, CLIENT_REQUESTS, META } from './methods.ts';
+import { badAnswer, CACHEABLE, latin1, MAX_MEMBERS, serverInfoOf, valueOf, without, type InputRequest } from './modern.ts';
 import { legacyRevision, MODERN, PREFERRED_LEGACY } from './revisions.ts';
 
 const OPEN = 0x7b;
@@ -33,8 +33,6 @@ export function envelopeOf({ clientInfo, clientCapabilities, logLevel }: Identit
   return latin1(JSON.stringify(meta).slice(1, -1));
 }
 
-const RESERVED: ReadonlySet<string> = new Set([META.protocolVersion, META.clientInfo, META.clientCapabilities, META.logLevel]);
-
 /** What a call is sent again with (Q3): the clients' results by key, and the state as the child wrote it. */
 export interface Again {
   readonly inputResponses: readonly (readonly [key: string, result: Buffer])[];
@@ -53,7 +51,7 @@ export function envelopeEdits({ raw, layout }: RpcRequest | RpcNotification, env
   }
   const drop = (name: string): boolean =>
     (name === '_meta' && !keepsMeta) || (again !== undefined && (name === 'inputResponses' || name === 'requestState'));
-  const inMeta = keepsMeta ? without(raw, meta, layout.meta, (name) => RESERVED.has(name), () => false, envelope) : [];
+  const inMeta = keepsMeta ? without(raw, meta, layout.meta, (name) => CLIENT_META.has(name), () => false, envelope) : [];
   return [...without(raw, params, layout.params, drop, () => false, added), ...inMeta];
 }
 

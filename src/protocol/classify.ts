@@ -4,7 +4,8 @@
 import { ProxyError } from '../base/errors.ts';
 import { memberOf } from '../wire/envelope.ts';
 import { isObject, type Batch, type Malformed, type RpcMessage, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
-import { META, valueOf } from './modern.ts';
+import { META } from './methods.ts';
+import { valueOf } from './modern.ts';
 import { isModern, legacyRevision, MODERN } from './revisions.ts';
 
 export type Verdict =

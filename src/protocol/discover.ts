@@ -4,19 +4,14 @@
 import { memberOf } from '../wire/envelope.ts';
 import { isObject, type RpcResponse } from '../wire/jsonrpc.ts';
 import type { Implementation, Profile } from './legacy.ts';
+import { META } from './methods.ts';
 import { isModern, MODERN } from './revisions.ts';
 
 const UNSUPPORTED_VERSION = -32022;
 
 /** The params of the proxy's own `server/discover`: it asks for nobody in particular, so it declares nothing (R-8). */
 export function discoverParams(clientInfo: Implementation): unknown {
-  return {
-    _meta: {
-      'io.modelcontextprotocol/protocolVersion': MODERN.version,
-      'io.modelcontextprotocol/clientInfo': clientInfo,
-      'io.modelcontextprotocol/clientCapabilities': {},
-    },
-  };
+  return { _meta: { [META.protocolVersion]: MODERN.version, [META.clientInfo]: clientInfo, [META.clientCapabilities]: {} } };
 }
 
 /**

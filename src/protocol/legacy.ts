@@ -3,6 +3,7 @@
 
 import { elements, memberOf, members, removal, splice, type Edit, type Span } from '../wire/envelope.ts';
 import { isObject, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
+import { CLIENT_META } from './methods.ts';
 import { PREFERRED_LEGACY, legacyRevision, type Era } from './revisions.ts';
 
 const OPEN = 0x7b;
@@ -83,17 +84,15 @@ export function withoutExecution(raw: Buffer, maxMembers: number): Buffer {
   return splice(raw, edits);
 }
 
-/** The keys by which a modern client speaks; a legacy child must not see them (R-26). */
-const MODERN_META = new Set(['protocolVersion', 'clientInfo', 'clientCapabilities', 'logLevel'].map((name) => `io.modelcontextprotocol/${name}`));
 const MODERN_PARAMS = new Set(['inputResponses', 'requestState']);
 
-/** The edits that make a client's message one for a legacy child; an emptied `_meta` goes with its keys. */
+/** The edits that make a client's message one for a legacy child, which must not see how a modern client speaks (R-26); an emptied `_meta` goes with its keys. */
 export function legacyEdits({ layout }: RpcRequest | RpcNotification): Edit[] {
-  const modernMeta = layout.meta.some(({ name }) => MODERN_META.has(name));
+  const modernMeta = layout.meta.some(({ name }) => CLIENT_META.has(name));
   if (!modernMeta && !layout.params.some(({ name }) => MODERN_PARAMS.has(name))) return [];
   const params = memberOf(layout.top, 'params') as Span;
   const meta = memberOf(layout.params, '_meta');
-  const inMeta = meta === undefined ? [] : removal(meta, layout.meta, (name) => MODERN_META.has(name));
+  const inMeta = meta === undefined ? [] : removal(meta, layout.meta, (name) => CLIENT_META.has(name));
   const drop = (name: string): boolean => MODERN_PARAMS.has(name) || (name === '_meta' && inMeta === undefined);
   return [...(inMeta ?? []), ...(removal(params, layout.params, drop) ?? [{ at: params.at, end: params.end, text: '{}' }])];
 }

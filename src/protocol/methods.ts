@@ -1,8 +1,21 @@
 // What the proxy does with each MCP method. A method that is not in a table is forwarded: the vocabulary belongs to
-// clients and servers, the proxy answers only what it must.
+// clients and servers, the proxy answers only what it must. What of that vocabulary it has to name has its home here.
 
 import { ProxyError } from '../base/errors.ts';
 import { isObject } from '../wire/jsonrpc.ts';
+
+/** The keys of `_meta` that belong to the protocol (2026-07-28, basic "_meta"). */
+export const META = {
+  protocolVersion: 'io.modelcontextprotocol/protocolVersion',
+  clientInfo: 'io.modelcontextprotocol/clientInfo',
+  clientCapabilities: 'io.modelcontextprotocol/clientCapabilities',
+  logLevel: 'io.modelcontextprotocol/logLevel',
+  serverInfo: 'io.modelcontextprotocol/serverInfo',
+  subscriptionId: 'io.modelcontextprotocol/subscriptionId',
+} as const;
+
+/** Those with which a modern client says who it is. */
+export const CLIENT_META: ReadonlySet<string> = new Set([META.protocolVersion, META.clientInfo, META.clientCapabilities, META.logLevel]);
 
 /** Requests from a client that the proxy answers itself, or handles before the child sees them. */
 export type Handling = 'forward' | 'initialize' | 'ping' | 'set-level' | 'subscribe' | 'unsubscribe' | 'refuse';

@@ -9,18 +9,8 @@ import { ProxyError } from '../base/errors.ts';
 import { duplicate, elements, memberOf, members, removal, splice, type Edit, type Member, type Span } from '../wire/envelope.ts';
 import { isObject, paramsOf, type RpcRequest } from '../wire/jsonrpc.ts';
 import { initializeResult, type Profile } from './legacy.ts';
-import { severityOf } from './methods.ts';
+import { META, severityOf } from './methods.ts';
 import { legacyRevision, MODERN, type Era } from './revisions.ts';
-
-/** The keys of `_meta` that belong to the protocol (basic, "_meta"). */
-export const META = {
-  protocolVersion: 'io.modelcontextprotocol/protocolVersion',
-  clientInfo: 'io.modelcontextprotocol/clientInfo',
-  clientCapabilities: 'io.modelcontextprotocol/clientCapabilities',
-  logLevel: 'io.modelcontextprotocol/logLevel',
-  serverInfo: 'io.modelcontextprotocol/serverInfo',
-  subscriptionId: 'io.modelcontextprotocol/subscriptionId',
-} as const;
 
 /** Members of an object of an answer, or elements of an array, that are looked at; what is behind them passes unchanged. */
 export const MAX_MEMBERS = 10_000;

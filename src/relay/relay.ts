@@ -6,7 +6,7 @@ import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { Link } from '../child/handshake.ts';
 import type { World } from '../config/world.ts';
-import { META } from '../protocol/modern.ts';
+import { META } from '../protocol/methods.ts';
 import { answerId, memberOf, oneLine, splice, spliceInPlace, type Edit, type Span } from '../wire/envelope.ts';
 import {
   BIG_BYTES,

@@ -4,7 +4,8 @@
 import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
-import { META, without } from '../protocol/modern.ts';
+import { META } from '../protocol/methods.ts';
+import { without } from '../protocol/modern.ts';
 import { memberOf, splice, type Span } from '../wire/envelope.ts';
 import { encodeCall, isObject, paramsOf, readMessage, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { HOUSE, type Relay } from './relay.ts';

@@ -12,7 +12,7 @@ import {
   type Again,
 } from '../../src/protocol/bridge.ts';
 import type { Profile } from '../../src/protocol/legacy.ts';
-import { META } from '../../src/protocol/modern.ts';
+import { META } from '../../src/protocol/methods.ts';
 import { splice } from '../../src/wire/envelope.ts';
 import { readMessage, type RpcRequest } from '../../src/wire/jsonrpc.ts';
 import { SPACES } from '../wire/nasty.ts';

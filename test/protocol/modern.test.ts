@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ProxyError } from '../../src/base/errors.ts';
 import type { Profile } from '../../src/protocol/legacy.ts';
+import { META } from '../../src/protocol/methods.ts';
 import {
   checkHeaders,
   checkParamHeaders,
@@ -11,7 +12,6 @@ import {
   inputResponseProblem,
   isLegacyOnly,
   lacksCapability,
-  META,
   methodNotFound,
   modernFault,
   paramHeaders,
