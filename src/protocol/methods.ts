@@ -104,6 +104,13 @@ export const LIST_CHANGED: Readonly<Record<string, string>> = {
   resources: 'notifications/resources/list_changed',
 };
 
+/** A resource that somebody watches has changed. */
+export const UPDATED = 'notifications/resources/updated';
+
+/** The request with which a modern client listens, and the first thing that it hears (2026-07-28, patterns/subscriptions). */
+export const LISTEN = 'subscriptions/listen';
+export const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
+
 /** The member of a `subscriptions/listen` filter that asks for it. */
 export const listChangedFilter = (capability: string): string => `${capability}ListChanged`;
 

@@ -7,7 +7,7 @@ import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import { envelopeEdits } from '../protocol/bridge.ts';
 import type { Profile } from '../protocol/legacy.ts';
-import { LIST_CHANGED, listChangedFilter, META } from '../protocol/methods.ts';
+import { ACKNOWLEDGED, LIST_CHANGED, listChangedFilter, META, UPDATED } from '../protocol/methods.ts';
 import { latin1, modernFault } from '../protocol/modern.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { splice } from '../wire/envelope.ts';
@@ -26,9 +26,6 @@ interface Listen {
   /** Takes it off the process that runs now. */
   detach(): void;
 }
-
-const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
-const UPDATED = 'notifications/resources/updated';
 
 export class Listens {
   readonly #name: string;

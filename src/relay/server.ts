@@ -8,7 +8,7 @@ import type { Turns } from '../child/turns.ts';
 import type { World } from '../config/world.ts';
 import { initializeResultOf } from '../protocol/bridge.ts';
 import { initializeResult, type Implementation, type Profile } from '../protocol/legacy.ts';
-import { forwardsNotification, handlingOf, TAKES_INPUT } from '../protocol/methods.ts';
+import { forwardsNotification, handlingOf, LISTEN, TAKES_INPUT } from '../protocol/methods.ts';
 import { discoverResult, lacksCapability, methodNotFound, serverInfoOf, valueOf } from '../protocol/modern.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { memberOf } from '../wire/envelope.ts';
@@ -340,7 +340,7 @@ export class McpServer {
       return 'handled';
     };
     if (lacksCapability(method, profile)) return refuse(methodNotFound(method));
-    if (method === 'subscriptions/listen') {
+    if (method === LISTEN) {
       this.#listens.open(exchange, request, profile);
       return 'handled';
     }

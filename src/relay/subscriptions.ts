@@ -4,7 +4,7 @@
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import { sameCapabilities, type Profile } from '../protocol/legacy.ts';
-import { LIST_CHANGED, levelName, listChangedFilter, severityOf } from '../protocol/methods.ts';
+import { LIST_CHANGED, levelName, listChangedFilter, severityOf, UPDATED } from '../protocol/methods.ts';
 import { oneLine } from '../wire/envelope.ts';
 import { encodeCall, encodeError, encodeResult, paramsOf, withId, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent } from '../wire/sse.ts';
@@ -37,8 +37,6 @@ interface Level {
 
 /** One who waits for the child's answer to a subscription. `false`: nobody is there any more. */
 type Waiting = { readonly holder: object; then(answer: Outcome): boolean };
-
-const UPDATED = 'notifications/resources/updated';
 
 export class Subscriptions {
   readonly #name: string;

@@ -4,7 +4,7 @@
 import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
-import { META } from '../protocol/methods.ts';
+import { ACKNOWLEDGED, LISTEN, META } from '../protocol/methods.ts';
 import { without } from '../protocol/modern.ts';
 import { memberOf, splice, type Span } from '../wire/envelope.ts';
 import { encodeCall, isObject, paramsOf, readMessage, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
@@ -41,14 +41,14 @@ export class Upstream {
   /** Listens until `close`: when the child ends it, again, later each time. `onAnswer` is called at most once. */
   open(key: string, notifications: object, onAnswer?: (taken: Taken) => void): void {
     const { clock, deadlines, limits } = this.#world;
-    const request = readMessage(encodeCall('subscriptions/listen', { notifications }, 0), limits) as RpcRequest;
+    const request = readMessage(encodeCall(LISTEN, { notifications }, 0), limits) as RpcRequest;
     const listen: Listen = { deadline: undefined, onAnswer, close() {} };
     let tries = 0;
     const open = (): void => {
       const since = clock.now();
       listen.close = this.#relay.listen(request, HOUSE, {
         heard: (notification) => {
-          if (notification.method !== 'notifications/subscriptions/acknowledged') return this.#hear(untagged(notification, this.#world));
+          if (notification.method !== ACKNOWLEDGED) return this.#hear(untagged(notification, this.#world));
           const { notifications: taken } = paramsOf(notification);
           answer(listen, isObject(taken) ? taken : {});
         },

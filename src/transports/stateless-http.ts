@@ -7,7 +7,7 @@ import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import { parseAccept, type Accepts } from '../http/accept.ts';
 import { empty, fault, json } from '../http/reply.ts';
-import { META } from '../protocol/methods.ts';
+import { LISTEN, META } from '../protocol/methods.ts';
 import { checkHeaders, checkParamHeaders, isLegacyOnly, methodNotFound, readEnvelope, valueOf } from '../protocol/modern.ts';
 import type { Caller, Exchange, ModernRequest } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
@@ -15,8 +15,6 @@ import { memberOf, oneLine } from '../wire/envelope.ts';
 import { isObject, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent, SseStream } from '../wire/sse.ts';
 import { encoded } from './answer.ts';
-
-const LISTEN = 'subscriptions/listen';
 
 export class StatelessHttpTransport {
   readonly #fleet: Fleet;
