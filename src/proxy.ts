@@ -1,6 +1,6 @@
 // The house, and the door to it. Start reading here.
 //
-//    base/        clock, errors (the table of faults), log, redaction
+//    base/        clock, errors (the table of faults), ids, log, redaction
 //    wire/        bytes <-> messages: lines, raw envelopes, JSON-RPC, event streams; no decisions
 //    protocol/    what the MCP specification says, as tables and pure functions
 //    config/      what the operator wants: file, schema, diff, settings, every bound

@@ -4,6 +4,7 @@
 
 import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
+import { secretId } from '../base/ids.ts';
 import type { World } from '../config/world.ts';
 import { canAnswer, missingCapability, TAKES_INPUT } from '../protocol/methods.ts';
 import { inputKey, inputRequired, inputResponseProblem, retryKey, stampResult, valueOf } from '../protocol/modern.ts';
@@ -222,7 +223,7 @@ class ParkableCall implements Exchange, Caller {
     const leg = this.#leg;
     this.#collecting = undefined;
     if (leg === undefined || this.#questions.size === 0) return; // the child has withdrawn them
-    const state = Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString('hex');
+    const state = secretId();
     this.#state = state;
     this.#hooks.onPark(state);
     this.#expiry = this.#world.deadlines.add(this.#world.limits.parkMs, () => this.giveUp('the client did not return'));

@@ -3,6 +3,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { asProxyError, ProxyError, sessionClosed } from '../base/errors.ts';
+import { secretId } from '../base/ids.ts';
 import type { World } from '../config/world.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import type { McpServer } from '../relay/server.ts';
@@ -54,7 +55,7 @@ export class HttpSseTransport {
 }
 
 class Session implements Registered {
-  readonly id = Sessions.newId();
+  readonly id = secretId();
   readonly serverName: string;
   readonly busy = true; // it is its stream
   readonly usedAt = 0;

@@ -1,5 +1,5 @@
-// The sessions of one transport, server by server: bounded in number and in idle time. Ids are made here alone, from
-// a secure source, and an id of one server is nothing to another.
+// The sessions of one transport, server by server: bounded in number and in idle time. An id of one server is
+// nothing to another.
 
 import type { Deadline } from '../base/clock.ts';
 import { ProxyError, sessionClosed } from '../base/errors.ts';
@@ -27,11 +27,6 @@ export class Sessions<S extends Registered> {
 
   constructor(world: World) {
     this.#world = world;
-  }
-
-  /** A fresh id: 128 random bits in hex. The global loads node:crypto, a megabyte of memory, when it is first used. */
-  static newId(): string {
-    return Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString('hex');
   }
 
   /**

@@ -4,6 +4,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Deadline } from '../base/clock.ts';
 import { ProxyError, sessionClosed } from '../base/errors.ts';
+import { secretId } from '../base/ids.ts';
 import type { World } from '../config/world.ts';
 import { parseAccept, type Accepts } from '../http/accept.ts';
 import { empty, fault, json } from '../http/reply.ts';
@@ -139,7 +140,7 @@ interface SessionHooks {
 
 /** One session: its streams, and its requests in flight. */
 class Session implements Registered {
-  readonly id = Sessions.newId();
+  readonly id = secretId();
   readonly serverName: string;
   readonly client: Client;
   readonly world: World;
