@@ -29,6 +29,7 @@ import { empty, fault } from './http/reply.ts';
 import { match, route, type Match } from './http/router.ts';
 import { isModern } from './protocol/revisions.ts';
 import { Fleet } from './relay/fleet.ts';
+import { versionOf } from './transports/answer.ts';
 import { Door } from './transports/door.ts';
 
 export type { Clock, Timer } from './base/clock.ts';
@@ -139,7 +140,7 @@ export function createProxy(options: ProxyOptions): McpProxy {
     } catch (thrown) {
       const error = asProxyError(thrown);
       if (error.reason === 'internal') log.error('-', 'internal', `internal error at ${req.method} ${path}: ${traceOf(error.cause)}`);
-      const modern = isModern(req.headers['mcp-protocol-version']?.toString().trim());
+      const modern = isModern(versionOf(req));
       if (modern && error.reason === 'method_not_allowed') empty(res, error.status);
       else fault(res, error, modern ? '' : 'null', closing === undefined ? {} : { connection: 'close' });
     }

@@ -20,18 +20,19 @@ export function versionOf(req: IncomingMessage): string | undefined {
 }
 
 /** Answers by status and JSON, if the client takes it that way. `false`: a stream has to say it. */
-export function answered(res: ServerResponse, accepts: Accepts, answer: Buffer | ProxyError, idText: string): boolean {
-  if (answer instanceof ProxyError && (accepts.json || answer.status !== 200)) fault(res, answer, idText);
-  else if (accepts.json && !(answer instanceof ProxyError)) json(res, 200, answer);
-  else return false;
+export function answered(res: ServerResponse, accepts: Accepts, answer: Buffer | ProxyError, idText: string, status = 200): boolean {
+  const isFault = answer instanceof ProxyError;
+  if (!accepts.json && (isFault ? answer.status : status) === 200) return false;
+  if (isFault) fault(res, answer, idText);
+  else json(res, status, answer);
   return true;
 }
 
-/** What the client takes. @throws ProxyError `not_acceptable` */
-export function acceptable(req: IncomingMessage): Accepts {
+/** What the client takes. `otherwise`: of the error, where a revision has its own code for it. @throws ProxyError `not_acceptable` */
+export function acceptable(req: IncomingMessage, otherwise: { readonly code?: number } = {}): Accepts {
   const accepts = parseAccept(req.headers.accept);
   if (accepts.json || accepts.sse) return accepts;
-  throw new ProxyError('not_acceptable', 'Not Acceptable: this path answers application/json or text/event-stream');
+  throw new ProxyError('not_acceptable', 'Not Acceptable: this path answers application/json or text/event-stream', otherwise);
 }
 
 /**

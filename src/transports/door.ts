@@ -10,6 +10,7 @@ import { fault } from '../http/reply.ts';
 import { classify, classifyInline, type Verdict } from '../protocol/classify.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import { readMessage } from '../wire/jsonrpc.ts';
+import { versionOf } from './answer.ts';
 import { HttpSseTransport } from './http-sse.ts';
 import { SimpleTransport } from './simple.ts';
 import { StatelessHttpTransport } from './stateless-http.ts';
@@ -42,9 +43,8 @@ export class Door {
 
   /** `POST /:server/mcp`. */
   async mcp(name: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const version = req.headers['mcp-protocol-version']?.toString();
     const session = req.headers['mcp-session-id']?.toString();
-    this.#serve(name, classify(await this.#read(req, res), { version, session }), req, res);
+    this.#serve(name, classify(await this.#read(req, res), { version: versionOf(req), session }), req, res);
   }
 
   /** `POST /:server/message`: of a stream where the query names one, else simple. */
@@ -53,7 +53,7 @@ export class Door {
     const session = query.get('sessionId') ?? query.get('session_id');
     const body = await this.#read(req, res);
     if (session !== null) return this.httpSse.post(name, session, body, req, res);
-    this.#serve(name, classifyInline(body, req.headers['mcp-protocol-version']?.toString()), req, res);
+    this.#serve(name, classifyInline(body, versionOf(req)), req, res);
   }
 
   /** `GET /:server/sse`: MCP clients name the type of the stream in `Accept`, simple ones do not (R-120). */

@@ -5,8 +5,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
-import { parseAccept, type Accepts } from '../http/accept.ts';
-import { empty, fault, json } from '../http/reply.ts';
+import type { Accepts } from '../http/accept.ts';
+import { empty } from '../http/reply.ts';
 import { LISTEN, META } from '../protocol/methods.ts';
 import { checkHeaders, checkParamHeaders, isLegacyOnly, methodNotFound, readEnvelope, valueOf } from '../protocol/modern.ts';
 import type { Caller, Exchange, ModernRequest } from '../relay/exchange.ts';
@@ -14,7 +14,7 @@ import type { Fleet } from '../relay/fleet.ts';
 import { memberOf, oneLine } from '../wire/envelope.ts';
 import { isObject, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent, SseStream } from '../wire/sse.ts';
-import { encoded } from './answer.ts';
+import { acceptable, answered, encoded } from './answer.ts';
 
 export class StatelessHttpTransport {
   readonly #fleet: Fleet;
@@ -32,8 +32,7 @@ export class StatelessHttpTransport {
       server.notifyModern(body);
       return empty(res, 202);
     }
-    const accepts = parseAccept(req.headers.accept);
-    if (!accepts.json && !accepts.sse) throw notAcceptable('this path answers application/json or text/event-stream');
+    const accepts = acceptable(req, NOT_ACCEPTABLE);
     const envelope = readEnvelope(body);
     if (envelope instanceof ProxyError) throw envelope;
     const mismatch = checkHeaders(body, req.headers);
@@ -56,13 +55,11 @@ export class StatelessHttpTransport {
 }
 
 /** This revision does not use the code that older ones have for it (basic, "Error Codes"). */
-function notAcceptable(detail: string): ProxyError {
-  return new ProxyError('not_acceptable', `Not Acceptable: ${detail}`, { code: -32600 });
-}
+const NOT_ACCEPTABLE = { code: -32600 };
 
 /** @throws ProxyError `not_acceptable`, `invalid_params` (R-111) */
 function checkListen(request: RpcRequest, accepts: Accepts): void {
-  if (!accepts.sse) throw notAcceptable('this method answers text/event-stream');
+  if (!accepts.sse) throw new ProxyError('not_acceptable', 'Not Acceptable: this method answers text/event-stream', NOT_ACCEPTABLE);
   const { notifications } = paramsOf(request);
   const wrong = (detail: string) => new ProxyError('invalid_params', `Invalid params: ${detail}`, { status: 400 });
   if (!isObject(notifications)) throw wrong('"notifications" must be an object');
@@ -116,14 +113,11 @@ class StatelessExchange implements Exchange, Caller {
 
   settle(answer: Buffer | ProxyError, status = 200): void {
     if (!this.leave()) return;
-    const isFault = answer instanceof ProxyError;
     const began = this.#stream !== undefined;
-    if (!began && (this.#accepts.json || (isFault ? answer.status : status) !== 200)) {
-      return isFault ? fault(this.#res, answer, this.idText) : json(this.#res, status, answer);
-    }
+    if (!began && answered(this.#res, this.#accepts, answer, this.idText, status)) return;
     const stream = this.#streaming();
     // A listen that ends without its result tells the client that it may come back (graceful closure).
-    if (!(isFault && began && this.#isListen)) stream.write(encodeEvent('message', oneLine(encoded(answer, this.idText))));
+    if (!(answer instanceof ProxyError && began && this.#isListen)) stream.write(encodeEvent('message', oneLine(encoded(answer, this.idText))));
     stream.end();
   }
 
