@@ -33,6 +33,11 @@ export function handlingOf(method: string): Handling {
   return REQUESTS.get(method) ?? (method.startsWith('tasks/') ? 'refuse' : 'forward');
 }
 
+/** What is told about a method that is not there; to a modern client with `status` 404 (http, "Protocol Version Header"). */
+export function methodNotFound(method: string, status = 200): ProxyError {
+  return new ProxyError('method_not_found', `Method not found: ${method}`, { status });
+}
+
 /** Notifications from a client that end at the proxy: they belong to one client, the process is everybody's (R-29). */
 const CONSUMED = new Set([
   'notifications/initialized',

@@ -164,11 +164,6 @@ export function lacksCapability(method: string, { era, revision, capabilities }:
   return era === 'legacy' && method.startsWith('tasks/'); // another kind of task, and hidden (R-135)
 }
 
-/** What a modern client is told about a method that is not there (http, "Protocol Version Header"). */
-export function methodNotFound(method: string): ProxyError {
-  return new ProxyError('method_not_found', `Method not found: ${method}`, { status: 404 });
-}
-
 /** The methods whose results say how long they may be kept (caching, "Cacheable Results"). */
 export const CACHEABLE: ReadonlySet<string> = new Set([
   'server/discover',

@@ -4,7 +4,7 @@
 
 import { ProxyError } from '../base/errors.ts';
 import type { Link } from '../child/handshake.ts';
-import { CLIENT_REQUESTS } from '../protocol/methods.ts';
+import { CLIENT_REQUESTS, methodNotFound } from '../protocol/methods.ts';
 import { splice } from '../wire/envelope.ts';
 import { encodeError, paramsOf, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Caller, Question } from './exchange.ts';
@@ -85,7 +85,7 @@ export class ServerRequests {
   /** Whom the request is for, or what the child is told instead. */
   #attribute(request: RpcRequest): Caller | ProxyError {
     const { method, idText } = request;
-    if (!CLIENT_REQUESTS.has(method)) return new ProxyError('method_not_found', `Method not found: ${method}`);
+    if (!CLIENT_REQUESTS.has(method)) return methodNotFound(method);
     if (this.#open.has(idText)) return new ProxyError('invalid_request', 'Invalid Request: this id is in use');
     if (this.#open.size >= this.#max) return new ProxyError('busy', `Too many requests to clients are open: at most ${this.#max}`);
     const caller = this.#owner() ?? this.#candidate(method);

@@ -8,8 +8,8 @@ import type { Turns } from '../child/turns.ts';
 import type { World } from '../config/world.ts';
 import { initializeResultOf } from '../protocol/bridge.ts';
 import { initializeResult, type Implementation, type Profile } from '../protocol/legacy.ts';
-import { forwardsNotification, handlingOf, LISTEN, TAKES_INPUT } from '../protocol/methods.ts';
-import { discoverResult, lacksCapability, methodNotFound, serverInfoOf, valueOf } from '../protocol/modern.ts';
+import { forwardsNotification, handlingOf, LISTEN, methodNotFound, TAKES_INPUT } from '../protocol/methods.ts';
+import { discoverResult, lacksCapability, serverInfoOf, valueOf } from '../protocol/modern.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { memberOf } from '../wire/envelope.ts';
 import { encodeResult, paramsOf, textOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
@@ -315,13 +315,13 @@ export class McpServer {
         return this.#subscriptions.unsubscribe(exchange, request);
       case 'refuse':
         if (this.#owned && profile.era === 'legacy') return 'forward';
-        exchange.settle(new ProxyError('method_not_found', `Method not found: ${request.method}`));
+        exchange.settle(methodNotFound(request.method));
         return 'handled';
       case 'ping':
       case 'forward':
         // A client that has a connection of its own era must not take it for one of the other.
         if (request.method === 'server/discover' && exchange.caller.holder !== SIMPLE) {
-          exchange.settle(new ProxyError('method_not_found', `Method not found: ${request.method}`));
+          exchange.settle(methodNotFound(request.method));
           return 'handled';
         }
         return profile.era === 'modern' && exchange.caller.holder !== SIMPLE && TAKES_INPUT.has(request.method)
@@ -339,7 +339,7 @@ export class McpServer {
       exchange.settle(error);
       return 'handled';
     };
-    if (lacksCapability(method, profile)) return refuse(methodNotFound(method));
+    if (lacksCapability(method, profile)) return refuse(methodNotFound(method, 404));
     if (method === LISTEN) {
       this.#listens.open(exchange, request, profile);
       return 'handled';

@@ -4,7 +4,7 @@
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import { sameCapabilities, type Profile } from '../protocol/legacy.ts';
-import { LIST_CHANGED, levelName, listChangedFilter, severityOf, UPDATED } from '../protocol/methods.ts';
+import { LIST_CHANGED, levelName, listChangedFilter, methodNotFound, severityOf, UPDATED } from '../protocol/methods.ts';
 import { oneLine } from '../wire/envelope.ts';
 import { encodeCall, encodeError, encodeResult, paramsOf, withId, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent } from '../wire/sse.ts';
@@ -162,9 +162,7 @@ export class Subscriptions {
   setLevel(exchange: Exchange, request: RpcRequest): void {
     const name = paramsOf(request)['level'];
     const severity = severityOf(name);
-    if (!('logging' in (this.#profile?.capabilities ?? {}))) {
-      return exchange.settle(new ProxyError('method_not_found', `Method not found: ${request.method}`));
-    }
+    if (!('logging' in (this.#profile?.capabilities ?? {}))) return exchange.settle(methodNotFound(request.method));
     if (severity === undefined) return exchange.settle(new ProxyError('invalid_params', 'Invalid params: unknown log level'));
     const level = { name: name as string, severity };
     const { holder } = exchange.caller;

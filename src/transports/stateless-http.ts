@@ -7,8 +7,8 @@ import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import type { Accepts } from '../http/accept.ts';
 import { empty } from '../http/reply.ts';
-import { LISTEN, META } from '../protocol/methods.ts';
-import { checkHeaders, checkParamHeaders, isLegacyOnly, methodNotFound, readEnvelope, valueOf } from '../protocol/modern.ts';
+import { LISTEN, META, methodNotFound } from '../protocol/methods.ts';
+import { checkHeaders, checkParamHeaders, isLegacyOnly, readEnvelope, valueOf } from '../protocol/modern.ts';
 import type { Caller, Exchange, ModernRequest } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import { memberOf, oneLine } from '../wire/envelope.ts';
@@ -37,7 +37,7 @@ export class StatelessHttpTransport {
     if (envelope instanceof ProxyError) throw envelope;
     const mismatch = checkHeaders(body, req.headers);
     if (mismatch !== undefined) throw mismatch;
-    if (isLegacyOnly(body.method)) throw methodNotFound(body.method);
+    if (isLegacyOnly(body.method)) throw methodNotFound(body.method, 404);
     if (body.method === LISTEN) checkListen(body, accepts);
 
     const clientInfo = valueOf(body.raw, memberOf(body.layout.meta, META.clientInfo));

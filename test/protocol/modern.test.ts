@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ProxyError } from '../../src/base/errors.ts';
 import type { Profile } from '../../src/protocol/legacy.ts';
-import { META } from '../../src/protocol/methods.ts';
+import { META, methodNotFound } from '../../src/protocol/methods.ts';
 import {
   checkHeaders,
   checkParamHeaders,
@@ -12,7 +12,6 @@ import {
   inputResponseProblem,
   isLegacyOnly,
   lacksCapability,
-  methodNotFound,
   modernFault,
   paramHeaders,
   readEnvelope,
@@ -249,7 +248,7 @@ test('a method that is not there is told before the start, after it, or by the c
   assert.equal(lacksCapability('tasks/get', having('{"tasks":{}}', 'legacy')), true);
   assert.equal(lacksCapability('tasks/get', having('{}')), false);
   for (const method of ['server/discover', 'subscriptions/listen', 'vendor/method', 'toolsx/list', 'tools']) assert.equal(lacksCapability(method, having('{}')), false, method);
-  assert.deepEqual(verdict(methodNotFound('x/y')), [404, -32601, 'Method not found: x/y']);
+  assert.deepEqual(verdict(methodNotFound('x/y', 404)), [404, -32601, 'Method not found: x/y']);
 });
 
 const TYPE = '"resultType":"complete"';
