@@ -2,16 +2,15 @@
 // is put in the words of its own revision. Messages are bytes: what changes is spliced.
 
 import { ProxyError } from '../base/errors.ts';
-import { duplicate, elements, memberOf, members, removal, splice, type Edit, type Member, type Span } from '../wire/envelope.ts';
+import { elements, memberOf, members, removal, splice, type Edit, type Member, type Span } from '../wire/envelope.ts';
 import { isObject, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Profile } from './legacy.ts';
-import { CLIENT_META, CLIENT_REQUESTS, META } from './methods.ts';
-import { badAnswer, CACHEABLE, latin1, MAX_MEMBERS, serverInfoOf, valueOf, without, type InputRequest } from './modern.ts';
+import { CLIENT_META, META } from './methods.ts';
+import { badAnswer, CACHEABLE, serverInfoOf } from './modern.ts';
 import { legacyRevision, MODERN, PREFERRED_LEGACY } from './revisions.ts';
+import { latin1, MAX_MEMBERS, OPEN, QUOTE, valueOf, without } from './text.ts';
 
-const OPEN = 0x7b;
 const OPEN_ARRAY = 0x5b;
-const QUOTE = 0x22;
 const TASKS = 'io.modelcontextprotocol/tasks';
 
 /** What a session knows of its client. */
@@ -167,42 +166,4 @@ function isPlainSchema(raw: Buffer, schema: Span): boolean {
 function propertiesOf(raw: Buffer, schema: Span | undefined): Member[] {
   const properties = schema && memberOf(members(raw, MAX_MEMBERS, schema.at), 'properties');
   return properties === undefined ? [] : members(raw, MAX_MEMBERS, properties.at);
-}
-
-/** What a child needs before it goes on with a call. */
-export interface InputRequired {
-  readonly inputRequests: readonly InputRequest[];
-  readonly requestState: Buffer | undefined;
-}
-
-/** Reads an `input_required` result (mrtr); `undefined` is any other answer, told apart without a parse; an error, a malformed one. */
-export function readInputRequired(answer: Buffer): InputRequired | ProxyError | undefined {
-  if (!answer.includes('"input_required"')) return undefined;
-  const result = memberOf(members(answer, MAX_MEMBERS), 'result');
-  const list = result === undefined ? [] : members(answer, MAX_MEMBERS, result.at);
-  if (valueOf(answer, memberOf(list, 'resultType')) !== 'input_required') return undefined;
-  const [asked, state] = [memberOf(list, 'inputRequests'), memberOf(list, 'requestState')];
-  const entries = asked === undefined ? [] : members(answer, MAX_MEMBERS, asked.at);
-  const inputRequests = entries.map((entry) => inputRequest(answer, entry)).filter((request) => request !== undefined);
-  const isWhole = inputRequests.length === entries.length && duplicate(entries) === undefined && (asked === undefined || answer[asked.at] === OPEN);
-  const asks = entries.length > 0 || state !== undefined;
-  if (!isWhole || !asks || (state !== undefined && answer[state.at] !== QUOTE)) {
-    return new ProxyError('bad_answer', 'The server asks for input in a way that MCP does not know');
-  }
-  return { inputRequests, requestState: state && answer.subarray(state.at, state.end) };
-}
-
-function inputRequest(raw: Buffer, entry: Member): InputRequest | undefined {
-  const list = members(raw, MAX_MEMBERS, entry.at);
-  const method = valueOf(raw, memberOf(list, 'method'));
-  const params = memberOf(list, 'params');
-  if (typeof method !== 'string' || !CLIENT_REQUESTS.has(method) || (params !== undefined && raw[params.at] !== OPEN)) return undefined;
-  return { key: Buffer.from(entry.name, 'latin1').toString(), method, params: params && raw.subarray(params.at, params.end) };
-}
-
-/** The params of an elicitation as a legacy client needs them: a URL has an id there (Q2). */
-export function withElicitationId(params: Buffer, id: string): Buffer {
-  const list = members(params, MAX_MEMBERS);
-  if (valueOf(params, memberOf(list, 'mode')) !== 'url' || memberOf(list, 'elicitationId') !== undefined) return params;
-  return splice(params, [{ at: 1, end: 1, text: `"elicitationId":${JSON.stringify(id)},` }]);
 }

@@ -5,8 +5,8 @@ import { ProxyError } from '../base/errors.ts';
 import { memberOf } from '../wire/envelope.ts';
 import { isObject, type Batch, type Malformed, type RpcMessage, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { META } from './methods.ts';
-import { valueOf } from './modern.ts';
 import { isModern, legacyRevision, MODERN } from './revisions.ts';
+import { valueOf } from './text.ts';
 
 export type Verdict =
   /** The simple dialect. `accepted` is the status for what needs no answer: an MCP client expects 202 (R-142). */

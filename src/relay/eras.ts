@@ -1,10 +1,12 @@
 // Where the two eras of MCP meet: what a message of a client becomes for the child, and what the child's answer becomes
 // for the client. Clients and children of one era understand each other, but for what no two of them share.
 
-import { envelopeEdits, envelopeOf, legacyResult, modernCapabilities, readInputRequired } from '../protocol/bridge.ts';
+import { envelopeEdits, envelopeOf, legacyResult, modernCapabilities } from '../protocol/bridge.ts';
+import { inputRequired, readInputRequired } from '../protocol/input.ts';
 import { legacyEdits, withoutExecution, type Implementation, type Profile } from '../protocol/legacy.ts';
 import { canAnswer, missingCapability } from '../protocol/methods.ts';
-import { inputRequired, MAX_MEMBERS, modernFault, serverInfoOf, stampResult } from '../protocol/modern.ts';
+import { modernFault, serverInfoOf, stampResult } from '../protocol/modern.ts';
+import { MAX_MEMBERS } from '../protocol/text.ts';
 import { memberOf, members, splice, type Edit } from '../wire/envelope.ts';
 import type { RpcNotification, RpcRequest } from '../wire/jsonrpc.ts';
 import { SIMPLE, type Caller, type Exchange } from './exchange.ts';

@@ -2,7 +2,7 @@
 // transport makes it, the relay settles it, and neither knows the other.
 
 import type { ProxyError } from '../base/errors.ts';
-import type { ParamHeader } from '../protocol/modern.ts';
+import type { ParamHeader } from '../protocol/mirror.ts';
 import type { Era } from '../protocol/revisions.ts';
 import type { RpcRequest } from '../wire/jsonrpc.ts';
 

@@ -5,7 +5,8 @@
 import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
-import { envelopeEdits, readInputRequired, withElicitationId, type InputRequired } from '../protocol/bridge.ts';
+import { envelopeEdits } from '../protocol/bridge.ts';
+import { readInputRequired, withElicitationId, type InputRequired } from '../protocol/input.ts';
 import { memberOf, splice } from '../wire/envelope.ts';
 import { encodeCall, encodeResult, readMessage, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Exchange, Question } from './exchange.ts';

@@ -6,8 +6,10 @@ import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import { secretId } from '../base/ids.ts';
 import type { World } from '../config/world.ts';
+import { inputKey, inputRequired, inputResponseProblem, retryKey } from '../protocol/input.ts';
 import { canAnswer, missingCapability, TAKES_INPUT } from '../protocol/methods.ts';
-import { inputKey, inputRequired, inputResponseProblem, retryKey, stampResult, valueOf } from '../protocol/modern.ts';
+import { stampResult } from '../protocol/modern.ts';
+import { OPEN, valueOf } from '../protocol/text.ts';
 import { memberOf, members } from '../wire/envelope.ts';
 import { encodeResult, paramsOf, textOf, withId, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Caller, Exchange, ModernRequest, Question } from './exchange.ts';
@@ -278,7 +280,6 @@ class ParkableCall implements Exchange, Caller {
   }
 }
 
-const OPEN = 0x7b;
 const ID_AT = { at: 22, end: 23 }; // of encodeResult('0', ...)
 
 function malformed(detail: string): ProxyError {

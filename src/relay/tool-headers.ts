@@ -3,7 +3,7 @@
 
 import type { World } from '../config/world.ts';
 import { LIST_CHANGED } from '../protocol/methods.ts';
-import { paramHeaders, type ParamHeader } from '../protocol/modern.ts';
+import { paramHeaders, type ParamHeader } from '../protocol/mirror.ts';
 import { isObject } from '../wire/jsonrpc.ts';
 import type { Outcome, Relay } from './relay.ts';
 import type { Listener } from './subscriptions.ts';

@@ -5,7 +5,7 @@ import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import { ACKNOWLEDGED, LISTEN, META } from '../protocol/methods.ts';
-import { without } from '../protocol/modern.ts';
+import { without } from '../protocol/text.ts';
 import { memberOf, splice, type Span } from '../wire/envelope.ts';
 import { encodeCall, isObject, paramsOf, readMessage, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { HOUSE, type Relay } from './relay.ts';

@@ -1,30 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ProxyError } from '../../src/base/errors.ts';
-import {
-  envelopeEdits,
-  envelopeOf,
-  initializeResultOf,
-  legacyResult,
-  modernCapabilities,
-  readInputRequired,
-  withElicitationId,
-  type Again,
-} from '../../src/protocol/bridge.ts';
+import { envelopeEdits, envelopeOf, initializeResultOf, legacyResult, modernCapabilities, type Again } from '../../src/protocol/bridge.ts';
 import type { Profile } from '../../src/protocol/legacy.ts';
 import { META } from '../../src/protocol/methods.ts';
 import { splice } from '../../src/wire/envelope.ts';
-import { readMessage, type RpcRequest } from '../../src/wire/jsonrpc.ts';
 import { SPACES } from '../wire/nasty.ts';
+import { request } from './requests.ts';
 
 const INFO = { name: 'żółw', version: '1.0' };
 const KEYS = [META.protocolVersion, META.clientInfo, META.clientCapabilities, META.logLevel];
-
-function request(text: string): RpcRequest {
-  const message = readMessage(Buffer.from(text), { maxBatch: 1, maxMembers: 1_000 });
-  assert.equal(message.kind, 'request', text);
-  return message as RpcRequest;
-}
 
 const sent = (text: string, envelope: string, again?: Again) => splice(Buffer.from(text), envelopeEdits(request(text), envelope, again)).toString();
 
@@ -232,47 +217,6 @@ test('errors that only a modern client can mend are wrapped, and all others pass
     const raw = Buffer.from(response(error(code)));
     assert.equal(legacyResult(raw, 'tools/call'), raw);
   }
-});
-
-test('what a child needs before it goes on is read where it stands', () => {
-  const read = (result: string) => {
-    const got = readInputRequired(Buffer.from(answer(result)));
-    if (got === undefined || got instanceof ProxyError) return got?.toRpc().code;
-    return [got.requestState?.toString(), ...got.inputRequests.map(({ key, method, params }) => [key, method, params?.toString()])];
-  };
-  const type = '"resultType":"input_required"';
-  const roots = '{"method":"roots/list"}';
-  const cases: [result: string, expected: unknown][] = [
-    ['{"content":[]}', undefined],
-    ['{"resultType":"complete","content":[{"type":"text","text":"input_required"}]}', undefined],
-    ['{"resultType":"complete","x":"input_required"}', undefined],
-    ['"input_required"', undefined],
-    [`{${type},"requestState":"\\u0041ż"}`, ['"\\u0041ż"']],
-    [`{${type},"requestState":"s","inputRequests":{}}`, ['"s"']],
-    [`{"inputRequests":{ "k\\u0031ż" : {"params":{"mode":"form", "a":1e400},"method":"elicitation/create"} , "b":${roots}},${type}}`,
-      [undefined, ['k1ż', 'elicitation/create', '{"mode":"form", "a":1e400}'], ['b', 'roots/list', undefined]]],
-    [`{${type},"requestState":"","inputRequests":{"":{"method":"sampling/createMessage","params":{}}}}`, ['""', ['', 'sampling/createMessage', '{}']]],
-    [`{${type}}`, -32603],
-    [`{${type},"inputRequests":{}}`, -32603],
-    ...['null', '7', '{}'].map((state): [string, unknown] => [`{${type},"inputRequests":{"a":${roots}},"requestState":${state}}`, -32603]),
-    ...['null', '[]', '"x"', `{"a":${roots},"\\u0061":${roots}}`, '{"a":null}', '{"a":{}}', '{"a":{"method":7}}', '{"a":{"method":"tools/call"}}', '{"a":{"method":"roots/list","params":[]}}'].map(
-      (asked): [string, unknown] => [`{${type},"requestState":"s","inputRequests":${asked}}`, -32603],
-    ),
-  ];
-  for (const [result, expected] of cases) assert.deepEqual(read(result), expected, result);
-  assert.equal(readInputRequired(Buffer.from('{"error":{"code":1,"message":"input_required","data":"input_required"}}')), undefined);
-});
-
-test('a URL that a legacy client is to open has an id, and nothing else gets one', () => {
-  const cases: [params: string, expected: string][] = [
-    ['{"mode":"url","url":"https://ż"}', '{"elicitationId":"e1","mode":"url","url":"https://ż"}'],
-    ['{ "mode":"url"}', '{"elicitationId":"e1", "mode":"url"}'],
-    ['{"mode":"url","elicitationId":"own"}', '{"mode":"url","elicitationId":"own"}'],
-    ['{"mode":"form"}', '{"mode":"form"}'],
-    ['{"message":"m"}', '{"message":"m"}'],
-    ['{}', '{}'],
-  ];
-  for (const [params, expected] of cases) assert.equal(withElicitationId(Buffer.from(params), 'e1').toString(), expected);
 });
 
 function subsets<T>(list: readonly T[]): T[][] {
