@@ -77,7 +77,7 @@ export class McpServer {
     this.#relay = new Relay(name, world, {
       onWanted: () => this.#wanted(),
       onRequest: (exchange, request) => this.#handles(exchange, request),
-      onWrite: (message, caller) => outgoing(message, caller, this.#peer(), house, this.#subscriptions.levelOf(caller.holder)),
+      onWrite: (message, caller) => outgoing(message, caller, this.#peer(), house, this.#subscriptions.levels.of(caller.holder)),
       onAnswer: (exchange, method, raw) => incoming(raw, method, exchange, this.#peer(), owned),
       onNotification: (notification) => this.#heard(notification),
       onChildRequest: (request, link) => this.#questions.ask(request, link),
@@ -307,7 +307,7 @@ export class McpServer {
         return 'handled';
       }
       case 'set-level':
-        this.#subscriptions.setLevel(exchange, request);
+        this.#subscriptions.levels.set(exchange, request);
         return 'handled';
       case 'subscribe':
         this.#subscriptions.subscribe(exchange, request);
@@ -360,8 +360,8 @@ export class McpServer {
       return 'handled';
     }
     const level = modern?.logLevel;
-    if (this.#subscriptions.isQuieter(level)) {
-      return this.#after(exchange, request, limits.levelWaitMs, (done) => this.#subscriptions.setChildLevel(level, done));
+    if (this.#subscriptions.levels.isQuieter(level)) {
+      return this.#after(exchange, request, limits.levelWaitMs, (done) => this.#subscriptions.levels.tellChild(level, done));
     }
     if (!TAKES_INPUT.has(method) || request.layout.params.every(({ name }) => name !== 'requestState' && name !== 'inputResponses')) return 'forward';
     // A retry of what is parked, or the answer to an error that asked for a visit to a URL.

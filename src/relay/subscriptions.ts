@@ -1,14 +1,15 @@
 // Who hears what a child says of its own accord: change notifications, resource updates, log lines. It owns the
-// listeners of one server, the resource subscriptions held at its child, and the log levels (B.6, B.7).
+// listeners of one server and the resource subscriptions held at its child (B.6).
 
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import { sameCapabilities, type Profile } from '../protocol/legacy.ts';
-import { LIST_CHANGED, levelName, listChangedFilter, methodNotFound, severityOf, UPDATED } from '../protocol/methods.ts';
+import { LIST_CHANGED, listChangedFilter, UPDATED } from '../protocol/methods.ts';
 import { oneLine } from '../wire/envelope.ts';
 import { encodeCall, encodeError, encodeResult, paramsOf, withId, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent } from '../wire/sse.ts';
 import { SIMPLE, type Caller, type Exchange } from './exchange.ts';
+import { LogLevels } from './log-levels.ts';
 import type { Outcome, Relay } from './relay.ts';
 import { Upstream } from './upstream.ts';
 
@@ -30,11 +31,6 @@ export interface Listener {
   onServerEnd(): void;
 }
 
-interface Level {
-  readonly name: string;
-  readonly severity: number;
-}
-
 /** One who waits for the child's answer to a subscription. `false`: nobody is there any more. */
 type Waiting = { readonly holder: object; then(answer: Outcome): boolean };
 
@@ -43,16 +39,13 @@ export class Subscriptions {
   readonly #world: World;
   readonly #relay: Relay;
   readonly #owned: boolean;
+  /** What the listeners, and modern calls, want of the child's log. */
+  readonly levels: LogLevels;
   readonly #listeners = new Set<Listener>();
   /** Resource URIs subscribed at the child, and for whom. */
   readonly #held = new Map<string, Set<object>>();
   /** Those who wait for the answer to the one request for a URI. */
   readonly #subscribing = new Map<string, Waiting[]>();
-  readonly #levels = new Map<object, Level>();
-  /** The most verbose level that a holder ever had: calls sent with it may still be on their way, even when it has gone. */
-  readonly #loudest = new WeakMap<object, number>();
-  /** What the running child was told. */
-  #childSeverity = Infinity;
   /** Of the running child; `undefined` while there is none. */
   #profile: Profile | undefined;
   /** What is listened to at a modern child: each URI, and '' for the lists. */
@@ -64,6 +57,7 @@ export class Subscriptions {
     this.#world = world;
     this.#relay = relay;
     this.#owned = owned;
+    this.levels = new LogLevels(name, world, relay, (line, to) => this.#broadcast(line, to));
     this.#upstream = new Upstream(relay, world, (notification) => this.hear(notification));
   }
 
@@ -85,14 +79,14 @@ export class Subscriptions {
     this.#listenToLists();
     const { holder } = listener;
     if (holder === SIMPLE) return;
-    this.#levels.delete(holder);
+    this.levels.delete(holder);
     for (const uri of [...this.#held.keys()]) if (this.#drop(uri, holder)) this.#unsubscribe(uri, listener.caller);
   }
 
   /** A notification of the child that is not about one call. */
   hear(notification: RpcNotification): void {
     const { method } = notification;
-    if (method === 'notifications/message') return this.#log(notification);
+    if (method === 'notifications/message') return this.levels.hear(notification);
     if (method === UPDATED) return this.#updated(notification);
     if (Object.values(LIST_CHANGED).includes(method)) return this.#broadcast(notification);
     // About one task, one elicitation or one request: whose, only a process with one client knows.
@@ -115,6 +109,7 @@ export class Subscriptions {
   /** The child is lost, and what the proxy listened to with it. */
   down(why: ProxyError): void {
     this.#profile = undefined;
+    this.levels.down();
     this.#upstream.down(why);
   }
 
@@ -143,10 +138,9 @@ export class Subscriptions {
    * `before` is the predecessor, `idle` whether it had only been idle. Answers the notifications that they were sent.
    */
   restore(profile: Profile, before: Profile | undefined, idle: boolean): readonly string[] {
-    this.#childSeverity = Infinity;
     this.#profile = profile;
     this.#listenToLists();
-    for (const level of this.#levels.values()) this.#tellLevel(level);
+    this.levels.restore(profile);
     for (const uri of this.#held.keys()) {
       this.#ask(uri, { uri }, (answer) => {
         if (this.#relay.answerIn(answer)?.error !== undefined) this.#held.delete(uri);
@@ -156,20 +150,6 @@ export class Subscriptions {
     const changed = Object.entries(LIST_CHANGED).filter(([name]) => name in profile.capabilities || name in before.capabilities);
     for (const [, method] of changed) this.#broadcast({ method, raw: encodeCall(method, undefined) });
     return changed.map(([, method]) => method);
-  }
-
-  /** `logging/setLevel`: what one holder hears is filtered here; the child is told the most verbose of all (R-45, R-50). */
-  setLevel(exchange: Exchange, request: RpcRequest): void {
-    const name = paramsOf(request)['level'];
-    const severity = severityOf(name);
-    if (!('logging' in (this.#profile?.capabilities ?? {}))) return exchange.settle(methodNotFound(request.method));
-    if (severity === undefined) return exchange.settle(new ProxyError('invalid_params', 'Invalid params: unknown log level'));
-    const level = { name: name as string, severity };
-    const { holder } = exchange.caller;
-    this.#levels.set(holder, level);
-    this.#loudest.set(holder, Math.min(severity, this.#loudest.get(holder) ?? Infinity));
-    this.#tellLevel(level);
-    exchange.settle(encodeResult(exchange.idText, {}));
   }
 
   /** `resources/subscribe`: answered with what the child says, or at once where it has been asked before (R-53). */
@@ -215,23 +195,6 @@ export class Subscriptions {
     return 'handled';
   }
 
-  /** The name of the level that a holder has set, as a modern child hears it with each request (R-25). */
-  levelOf(holder: object): string | undefined {
-    return this.#levels.get(holder)?.name;
-  }
-
-  /** Whether the running child has to be told before a request that wants log lines from this severity on (R-48). */
-  isQuieter(severity: number | undefined): severity is number {
-    const { era, capabilities } = this.#profile ?? { era: 'modern', capabilities: {} };
-    return severity !== undefined && era === 'legacy' && 'logging' in capabilities && severity < this.#childSeverity;
-  }
-
-  /** Tells the child a level; `then`, once it has answered. */
-  setChildLevel(severity: number, then: () => void): void {
-    this.#childSeverity = severity;
-    this.#relay.ask('logging/setLevel', { level: levelName(severity) }, then); // refused: the filter still works
-  }
-
   /** The child has answered: so have those who waited. Whoever has left meanwhile holds nothing. */
   #subscribed(uri: string, answer: Outcome): void {
     const waiting = this.#subscribing.get(uri) ?? [];
@@ -274,57 +237,12 @@ export class Subscriptions {
     return this.#held.delete(uri);
   }
 
-  /** A log line names no request: it goes to the one caller it can be about, else to all or to nobody (R-47). */
-  #log(notification: RpcNotification): void {
-    const severity = severityOf(paramsOf(notification)['level']);
-    const modern = this.#profile?.era === 'modern';
-    // A modern child writes lines only for calls that asked for them (R-49).
-    const { callers, blurred } = this.#relay.candidates(modern ? (each) => this.#asksFor(each, severity) : undefined);
-    if (modern && callers.size !== 1) return this.#unclaimed();
-    const wanting = ({ holder }: { holder: object }): boolean => this.#wants(holder, severity);
-    const [[only, exchange] = []] = callers;
-    if (only !== undefined && callers.size === 1 && !blurred) {
-      if (only.era === 'modern') {
-        if (exchange !== undefined && exchange !== 'gone' && this.#asksFor(exchange, severity)) exchange.notify(notification.raw);
-        return;
-      }
-      if (!wanting(only)) return;
-      if (exchange !== undefined && exchange !== 'gone' && exchange.streams) return exchange.notify(notification.raw);
-      return this.#broadcast(notification, ({ holder }) => holder === only.holder);
-    }
-    if (blurred || [...callers.keys()].some(({ holder }) => holder !== SIMPLE)) {
-      return this.#unclaimed();
-    }
-    this.#broadcast(notification, (listener) => wanting(listener) && (callers.size === 0 || listener.holder === SIMPLE));
-  }
-
-  #unclaimed(): void {
-    this.#world.log.debug(this.#name, 'unclaimed', 'a log line of the server may be about one of several clients');
-  }
-
-  /** Whether a call may have asked for log lines of this severity, with itself or for its session. */
-  #asksFor({ modern, caller }: Exchange, severity: number | undefined): boolean {
-    const least = caller.era === 'modern' ? modern?.logLevel : this.#loudest.get(caller.holder);
-    return least !== undefined && (severity === undefined || severity >= least);
-  }
-
   /** To whoever holds the resource, or one that it is part of; simple streams always hear it (R-54). */
   #updated(notification: RpcNotification): void {
     const { uri } = paramsOf(notification);
     const holders = new Set<object>([SIMPLE]);
     for (const [held, by] of this.#held) if (isWithin(String(uri), held)) for (const holder of by) holders.add(holder);
     this.#broadcast(notification, ({ holder }) => holders.has(holder));
-  }
-
-  /** Whether a holder's level lets a line through. Without a level it is what the child would send by default (R-46). */
-  #wants(holder: object, severity: number | undefined): boolean {
-    const least = this.#levels.get(holder)?.severity ?? (this.#childSeverity < INFO ? INFO : 0);
-    return severity === undefined || severity >= least;
-  }
-
-  /** Tells the child a level that is more verbose than what it has: each listener is filtered here. */
-  #tellLevel({ severity }: Level): void {
-    if (this.isQuieter(severity)) this.setChildLevel(severity, () => {});
   }
 
   #broadcast({ method, raw }: Pick<RpcNotification, 'method' | 'raw'>, to = (_listener: Listener): boolean => true): void {
@@ -337,7 +255,6 @@ export class Subscriptions {
   }
 }
 
-const INFO = 1;
 /** What a client is told that need not be asked of the child. */
 const DONE = encodeResult('0', {});
 const REFUSED = encodeError('0', new ProxyError('bad_answer', 'The server does not watch this resource').toRpc());

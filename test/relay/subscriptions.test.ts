@@ -39,7 +39,7 @@ function subscribed({ readers = 1, limits = {} }: { readers?: number; limits?: P
     setLevel: (level: unknown, as?: Profile, id: unknown = 1): FakeExchange => {
       if (as !== undefined) subscriptions.restore(as, undefined, false);
       const exchange = request('logging/setLevel', { level }, id);
-      subscriptions.setLevel(exchange, exchange.request);
+      subscriptions.levels.set(exchange, exchange.request);
       return exchange;
     },
     subscribe: (uri: unknown, id: unknown = 1): FakeExchange => {
