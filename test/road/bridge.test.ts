@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { IMPLEMENTATION } from '../../src/proxy.ts';
 import { fakeClock } from '../support/clock.ts';
-import { connectEra, envelope, FRONTS, key, MODERN, type EraClient } from '../support/eras.ts';
+import { connectEra, FRONTS, type EraClient } from '../support/eras.ts';
 import { tempDir, until } from '../support/files.ts';
 import { post, type SseStream } from '../support/http.ts';
+import { key, modernRequest, VERSION } from '../support/modern.ts';
 import { errorOf, nextMessage, node, startProxy, type ProxySetup, type Servers, type TestProxy } from '../support/proxy.ts';
 import { BOTH, childHas, heardByChild, hears, inFlight, initialize, openSession, REVISIONS, said, type TestSession } from '../support/session.ts';
 
@@ -76,7 +77,7 @@ describe('every request carries the envelope of 2026-07-28 (R-25)', () => {
     assert.deepEqual(heard.map(({ method, params: { _meta: _, ...rest } }) => [method, rest]), REQUESTS.map(([method, params = {}]) => [method, params]));
     for (const { params } of heard) {
       assert.deepEqual(params._meta, {
-        [key('protocolVersion')]: MODERN,
+        [key('protocolVersion')]: VERSION,
         [key('clientInfo')]: { name: 'test', version: '1' },
         [key('clientCapabilities')]: { roots: {}, sampling: { tools: {} }, elicitation: {}, extensions: { 'vendor/x': {} }, experimental: { y: {} } },
       });
@@ -89,7 +90,7 @@ describe('every request carries the envelope of 2026-07-28 (R-25)', () => {
     const [probe, ...heard] = proxy.received('x').map((line) => JSON.parse(line).params._meta);
     assert.equal(heard.length, REQUESTS.length);
     for (const meta of heard) assert.deepEqual(meta, probe);
-    assert.deepEqual(probe, { [key('protocolVersion')]: MODERN, [key('clientInfo')]: IMPLEMENTATION, [key('clientCapabilities')]: {} });
+    assert.deepEqual(probe, { [key('protocolVersion')]: VERSION, [key('clientInfo')]: IMPLEMENTATION, [key('clientCapabilities')]: {} });
   });
 
   test('beside what the client had there itself; a claim of its own is overwritten, an odd _meta replaced', async (t) => {
@@ -100,7 +101,7 @@ describe('every request carries the envelope of 2026-07-28 (R-25)', () => {
     await session.call('tools/call', { name: 'echo', _meta: { ...own, ...claims } });
     for (const _meta of [null, 7, [], 'text']) await session.call('tools/call', { name: 'echo', _meta });
     const [first, ...others] = heardByChild(proxy, 'tools/call');
-    const mine = { ...(envelope() as Record<string, unknown>) };
+    const mine = modernRequest('tools/call').message.params._meta;
     assert.deepEqual(first.params._meta, { ...own, progressToken: first.id, ...mine });
     assert.equal(others.length, 4);
     for (const { params } of others) assert.deepEqual(params._meta, mine);

@@ -3,8 +3,9 @@
 
 import assert from 'node:assert/strict';
 import { after, describe, test, type TestContext } from 'node:test';
-import { connectEra, FRONTS, key, type EraClient, type Front, type Ongoing, type Replies } from '../support/eras.ts';
+import { connectEra, FRONTS, type EraClient, type Front, type Ongoing, type Replies } from '../support/eras.ts';
 import { until } from '../support/files.ts';
+import { key } from '../support/modern.ts';
 import { node, startProxy } from '../support/proxy.ts';
 import { childHas, heardByChild } from '../support/session.ts';
 

@@ -4,15 +4,12 @@
 import assert from 'node:assert/strict';
 import { until } from './files.ts';
 import { openSse, post, type SseStream } from './http.ts';
+import { modernRequest } from './modern.ts';
 import type { TestProxy } from './proxy.ts';
 import { BOTH, initialize } from './session.ts';
 
 export const FRONTS = ['simple', 'HTTP+SSE', 'Streamable HTTP', 'stateless'] as const;
 export type Front = (typeof FRONTS)[number];
-
-export const MODERN = '2026-07-28';
-/** The name of a member of `_meta` that MCP itself has made. */
-export const key = (name: string): string => `io.modelcontextprotocol/${name}`;
 
 /** What a client says to a question of a server: a result, or an error under `error`. */
 export type Replies = (method: string, params: any) => object;
@@ -66,19 +63,6 @@ export function connectEra(t: Scope, proxy: TestProxy, front: Front, setup: EraS
       return connectStateless(t, proxy, setup);
   }
 }
-
-/** The headers that a modern client repeats its request in. */
-export function modernHeaders(method: string, params: any = {}): Record<string, string> {
-  const name = method === 'resources/read' ? params.uri : method === 'tools/call' || method === 'prompts/get' ? params.name : undefined;
-  return { Accept: BOTH, 'MCP-Protocol-Version': MODERN, 'Mcp-Method': method, ...(name !== undefined && { 'Mcp-Name': name }) };
-}
-
-/** The `_meta` without which a request is none of 2026-07-28. */
-export const envelope = (capabilities: object = {}): object => ({
-  [key('protocolVersion')]: MODERN,
-  [key('clientInfo')]: { name: 'test', version: '1' },
-  [key('clientCapabilities')]: capabilities,
-});
 
 /** The streams of a client, and what all of them have in common. */
 class Streams {
@@ -139,63 +123,53 @@ async function toolOf(ongoing: Ongoing, name: string): Promise<any> {
   return result.structuredContent ?? result;
 }
 
-async function connectSimple(t: Scope, proxy: TestProxy, { server = 'x' }: EraSetup): Promise<EraClient> {
-  const streams = new Streams();
-  const url = proxy.url(`/${server}/mcp`);
-  await (await streams.open(t, proxy.url(`/${server}/sse`))).event('endpoint');
-  const client: EraClient = {
-    front: 'simple',
-    get heard() {
-      return streams.heard;
-    },
-    asked: streams.asked,
-    request(method, params, meta) {
-      const id = streams.nextId();
-      const opened = streams.open(t, url, { Accept: BOTH, 'Content-Type': 'application/json' }, { method: 'POST', body: JSON.stringify({ jsonrpc: '2.0', id, method, params: withMeta(params, meta) }) });
-      opened.catch(() => {});
-      return { id, answer: () => opened.then(() => streams.answer(id, () => Promise.reject(new Error('a simple client was asked')))), cancel: async () => (await opened).close() };
-    },
-    tool: (name, args = {}, meta) => toolOf(client.request('tools/call', { name, arguments: args }, meta), name),
-    setLevel: async (level) => void (await client.request('logging/setLevel', { level }).answer()),
-    async watch(...uris) {
-      for (const uri of uris) assert.deepEqual((await client.request('resources/subscribe', { uri }).answer()).result, {});
-    },
-    notify: (method, params) => post(url, { jsonrpc: '2.0', method, params }),
-    leave: async () => void (await Promise.all(streams.all.map((stream) => stream.close()))),
-  };
-  return client;
-}
-
-/** A client whose answers all come on streams that the server may also ask on. */
-function sessionClient(
-  front: Front,
-  streams: Streams,
-  replies: Replies,
-  send: (message: object) => Promise<unknown>,
-  leave: () => Promise<void>,
-): EraClient {
+/** A client with what all kinds do alike; `verbs` are what they do each in their own way. */
+function clientWith(front: Front, streams: Streams, verbs: Pick<EraClient, 'request' | 'notify'> & Partial<EraClient>): EraClient {
   const client: EraClient = {
     front,
     get heard() {
       return streams.heard;
     },
     asked: streams.asked,
-    request(method, params, meta) {
-      const id = streams.nextId();
-      const sent = send({ jsonrpc: '2.0', id, method, params: withMeta(params, meta) });
-      sent.catch(() => {});
-      const reply = (asked: unknown, question: string, about: any): Promise<unknown> => send({ jsonrpc: '2.0', id: asked, ...replied(replies(question, about)) });
-      return { id, answer: () => streams.answer(id, reply), cancel: () => client.notify('notifications/cancelled', { requestId: id, reason: 'not needed' }) };
-    },
     tool: (name, args = {}, meta) => toolOf(client.request('tools/call', { name, arguments: args }, meta), name),
     setLevel: async (level) => assert.deepEqual((await client.request('logging/setLevel', { level }).answer()).result, {}),
     async watch(...uris) {
       for (const uri of uris) assert.deepEqual((await client.request('resources/subscribe', { uri }).answer()).result, {});
     },
-    notify: (method, params) => send({ jsonrpc: '2.0', method, params }),
-    leave,
+    leave: async () => void (await Promise.all(streams.all.map((stream) => stream.close()))),
+    ...verbs,
   };
   return client;
+}
+
+async function connectSimple(t: Scope, proxy: TestProxy, { server = 'x' }: EraSetup): Promise<EraClient> {
+  const streams = new Streams();
+  const url = proxy.url(`/${server}/mcp`);
+  await (await streams.open(t, proxy.url(`/${server}/sse`))).event('endpoint');
+  return clientWith('simple', streams, {
+    request(method, params, meta) {
+      const id = streams.nextId();
+      const opened = streams.open(t, url, { Accept: BOTH, 'Content-Type': 'application/json' }, { method: 'POST', body: JSON.stringify({ jsonrpc: '2.0', id, method, params: withMeta(params, meta) }) });
+      opened.catch(() => {});
+      return { id, answer: () => opened.then(() => streams.answer(id, () => Promise.reject(new Error('a simple client was asked')))), cancel: async () => (await opened).close() };
+    },
+    notify: (method, params) => post(url, { jsonrpc: '2.0', method, params }),
+  });
+}
+
+/** A client whose answers all come on streams that the server may also ask on. */
+function sessionClient(front: Front, streams: Streams, replies: Replies, send: (message: object) => Promise<unknown>): EraClient {
+  const notify = (method: string, params?: object): Promise<unknown> => send({ jsonrpc: '2.0', method, params });
+  return clientWith(front, streams, {
+    request(method, params, meta) {
+      const id = streams.nextId();
+      const sent = send({ jsonrpc: '2.0', id, method, params: withMeta(params, meta) });
+      sent.catch(() => {});
+      const reply = (asked: unknown, question: string, about: any): Promise<unknown> => send({ jsonrpc: '2.0', id: asked, ...replied(replies(question, about)) });
+      return { id, answer: () => streams.answer(id, reply), cancel: () => notify('notifications/cancelled', { requestId: id, reason: 'not needed' }) };
+    },
+    notify,
+  });
 }
 
 async function connectHttpSse(t: Scope, proxy: TestProxy, { server = 'x', capabilities = {}, replies = REFUSES }: EraSetup): Promise<EraClient> {
@@ -203,7 +177,7 @@ async function connectHttpSse(t: Scope, proxy: TestProxy, { server = 'x', capabi
   const stream = await streams.open(t, proxy.url(`/${server}/sse`), { Accept: 'text/event-stream' });
   const { data } = await stream.event('endpoint');
   const send = async (message: object): Promise<void> => assert.equal((await post(proxy.origin + data, message)).status, 202);
-  const client = sessionClient('HTTP+SSE', streams, replies, send, () => stream.close());
+  const client = sessionClient('HTTP+SSE', streams, replies, send);
   await send(initialize('2024-11-05', capabilities, streams.nextId()));
   await streams.answer(1, () => Promise.reject(new Error('asked too early')));
   await client.notify('notifications/initialized');
@@ -222,7 +196,7 @@ async function connectStreamable(t: Scope, proxy: TestProxy, { server = 'x', cap
       await streams.open(t, url, { ...headers, Accept: BOTH, 'Content-Type': 'application/json' }, { method: 'POST', body: JSON.stringify(message) });
     } else assert.equal((await post(url, message, { ...headers, Accept: BOTH })).status, 202);
   };
-  const client = sessionClient('Streamable HTTP', streams, replies, send, async () => void (await Promise.all(streams.all.map((stream) => stream.close()))));
+  const client = sessionClient('Streamable HTTP', streams, replies, send);
   await client.notify('notifications/initialized');
   await streams.open(t, url, { ...headers, Accept: 'text/event-stream' });
   return client;
@@ -233,10 +207,9 @@ async function connectStateless(t: Scope, proxy: TestProxy, { server = 'x', capa
   const url = proxy.url(`/${server}/mcp`);
   let level: string | undefined;
 
-  const open = (id: number, method: string, params: object | undefined, meta: object | undefined): Promise<SseStream> => {
-    const _meta = { ...envelope(capabilities), ...(level !== undefined && { [key('logLevel')]: level }), ...meta };
-    const body = JSON.stringify({ jsonrpc: '2.0', id, method, params: { ...params, _meta } });
-    return streams.open(t, url, { ...modernHeaders(method, params), 'Content-Type': 'application/json' }, { method: 'POST', body });
+  const open = (id: number, method: string, params?: object, meta?: object): Promise<SseStream> => {
+    const { headers, message } = modernRequest(method, { ...params }, { id, capabilities, meta: { ...meta }, ...(level !== undefined && { logLevel: level }) });
+    return streams.open(t, url, headers, { method: 'POST', body: JSON.stringify(message) });
   };
   const never = (): Promise<never> => Promise.reject(new Error('a modern client got a request'));
   async function answer(id: number, method: string, params: object | undefined, meta: object | undefined, opened: Promise<SseStream>): Promise<any> {
@@ -254,27 +227,22 @@ async function connectStateless(t: Scope, proxy: TestProxy, { server = 'x', capa
     const retry = { ...params, inputResponses, requestState };
     return answer(again, method, retry, meta, open(again, method, retry, meta));
   }
-  const client: EraClient = {
-    front: 'stateless',
-    get heard() {
-      return streams.heard;
-    },
-    asked: streams.asked,
+  return clientWith('stateless', streams, {
     request(method, params, meta) {
       const id = streams.nextId();
       const opened = open(id, method, params, meta);
       opened.catch(() => {});
       return { id, answer: () => answer(id, method, params, meta, opened), cancel: async () => (await opened).close() };
     },
-    tool: (name, args = {}, meta) => toolOf(client.request('tools/call', { name, arguments: args }, meta), name),
     setLevel: async (wanted) => void (level = wanted),
     async watch(...uris) {
       const notifications = { toolsListChanged: true, promptsListChanged: true, resourcesListChanged: true, resourceSubscriptions: uris };
-      const stream = await open(streams.nextId(), 'subscriptions/listen', { notifications }, undefined);
+      const stream = await open(streams.nextId(), 'subscriptions/listen', { notifications });
       await stream.event('message'); // what it agreed to
     },
-    notify: (method, params) => post(url, { jsonrpc: '2.0', method, params: { ...params, _meta: envelope(capabilities) } }, modernHeaders(method, params)),
-    leave: async () => void (await Promise.all(streams.all.map((stream) => stream.close()))),
-  };
-  return client;
+    notify(method, params) {
+      const { headers, message: { id: _, ...message } } = modernRequest(method, { ...params }, { capabilities });
+      return post(url, message, headers);
+    },
+  });
 }
