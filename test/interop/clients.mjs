@@ -19,9 +19,11 @@ import { CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema
  * @property {string} method
  * @property {string} url
  * @property {any} body
+ * @property {Headers} headers
  * @property {string | null} lastEventId
  * @property {number} [status]
  * @property {string | null} [type]
+ * @property {boolean} [session] whether the answer named one
  * @property {() => void} cut destroys its connection, as a failing network does
  */
 /**
@@ -67,6 +69,21 @@ export function openStdio({ command, args, env }, cwd, name, root) {
  * @param {Options & { sessionId?: string }} [options] a `sessionId` is that of a session to go on with
  */
 export function openProxied(front, port, server, name, root, options = {}) {
+  const { sessionId, ...rest } = options;
+  const { http, at, recordingFetch } = road(port, server);
+  const connect = () =>
+    front === 'sse'
+      ? new SSEClientTransport(at('sse'), { fetch: recordingFetch })
+      : new StreamableHTTPClientTransport(at('mcp'), { fetch: recordingFetch, ...(sessionId === undefined ? {} : { sessionId }) });
+  return open(connect, http, name, root, rest);
+}
+
+/**
+ * The way to a server behind the proxy, and every HTTP request that goes it.
+ * @param {number} port
+ * @param {string} server
+ */
+export function road(port, server) {
   /** @type {HttpRequest[]} */
   const http = [];
   /** @type {(url: string | URL, init?: any) => Promise<Response>} */
@@ -76,27 +93,24 @@ export function openProxied(front, port, server, name, root, options = {}) {
       setMaxListeners(0, init.signal); // one for every request of the client
       init.signal.addEventListener('abort', () => connection.abort(init.signal.reason));
     }
+    const headers = new Headers(init.headers);
     /** @type {HttpRequest} */
     const request = {
       method: init.method ?? 'GET',
       url: String(url),
       body: init.body === undefined ? undefined : JSON.parse(init.body),
-      lastEventId: new Headers(init.headers).get('last-event-id'),
+      headers,
+      lastEventId: headers.get('last-event-id'),
       cut: () => connection.abort(new Error('the connection was cut')),
     };
     http.push(request);
     const response = await fetch(url, { ...init, signal: connection.signal });
     request.status = response.status;
     request.type = response.headers.get('content-type');
+    request.session = response.headers.has('mcp-session-id');
     return response;
   };
-  const { sessionId, ...rest } = options;
-  const at = (/** @type {string} */ path) => new URL(`http://127.0.0.1:${port}/${server}/${path}`);
-  const connect = () =>
-    front === 'sse'
-      ? new SSEClientTransport(at('sse'), { fetch: recordingFetch })
-      : new StreamableHTTPClientTransport(at('mcp'), { fetch: recordingFetch, ...(sessionId === undefined ? {} : { sessionId }) });
-  return open(connect, http, name, root, rest);
+  return { http, recordingFetch, at: (/** @type {string} */ path) => new URL(`http://127.0.0.1:${port}/${server}/${path}`) };
 }
 
 /**
@@ -182,8 +196,8 @@ export function repliesOf(name, root) {
   };
 }
 
-/** The SDK's own method for each request. @type {Record<string, (client: Client, params: any, options: any) => Promise<unknown>>} */
-const methods = {
+/** The SDK's own method for each request. @type {Record<string, (client: any, params: any, options: any) => Promise<any>>} */
+export const methods = {
   ping: (client, _, options) => client.ping(options),
   'tools/list': (client, params, options) => client.listTools(params, options),
   'tools/call': (client, params, options) => client.callTool(params, undefined, options),

@@ -1,14 +1,13 @@
 // @ts-check
 // Clients of the official SDK v2, which speak 2026-07-28, the legacy revisions, or what they find. Whatever they hear and
 // whatever they are asked is kept, and they answer under their own name, however the question reached them.
-import { setMaxListeners } from 'node:events';
 import { Client, ProtocolError, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
-import { environment, repliesOf } from './clients.mjs';
+import { environment, methods, repliesOf, road } from './clients.mjs';
 
 /** @typedef {import('./clients.mjs').Message} Message */
 /** @typedef {import('./clients.mjs').Answer} Answer */
-/** @typedef {import('./clients.mjs').Replies} Replies */
+/** @typedef {import('./clients.mjs').HttpRequest} HttpRequest */
 /** @typedef {import('./direct.mjs').Entry} Entry */
 /** @typedef {'legacy' | 'auto' | 'modern'} Mode how the client finds the revision; `modern` takes 2026-07-28 or nothing */
 /** @typedef {Awaited<ReturnType<typeof open>>} Peer */
@@ -18,16 +17,6 @@ import { environment, repliesOf } from './clients.mjs';
  * @property {any} [listChanged]
  * @property {import('./clients.mjs').Front} [front] the transport; without it, Streamable HTTP
  */
-/**
- * @typedef {object} HttpRequest one HTTP request of a client
- * @property {string} method
- * @property {any} body
- * @property {Headers} headers
- * @property {number} [status]
- * @property {string | null} [type]
- * @property {boolean} [session] whether the answer named one
- */
-
 export const REVISION = '2026-07-28';
 const everything = { sampling: {}, elicitation: { form: {}, url: {} }, roots: {} };
 const negotiation = { legacy: 'legacy', auto: 'auto', modern: { pin: REVISION } };
@@ -55,21 +44,7 @@ export function openStdio2({ command, args, env }, cwd, mode, name, root, option
  * @param {Options} [options]
  */
 export function openProxied2(port, server, mode, name, root, options) {
-  /** @type {HttpRequest[]} */
-  const http = [];
-  /** @type {(url: string | URL, init?: any) => Promise<Response>} */
-  const recordingFetch = async (url, init = {}) => {
-    if (init.signal) setMaxListeners(0, init.signal); // one for every request of the client
-    /** @type {HttpRequest} */
-    const request = { method: init.method ?? 'GET', body: init.body === undefined ? undefined : JSON.parse(init.body), headers: new Headers(init.headers) };
-    http.push(request);
-    const response = await fetch(url, init);
-    request.status = response.status;
-    request.type = response.headers.get('content-type');
-    request.session = response.headers.has('mcp-session-id');
-    return response;
-  };
-  const at = (/** @type {string} */ path) => new URL(`http://127.0.0.1:${port}/${server}/${path}`);
+  const { http, at, recordingFetch } = road(port, server);
   const connect = () =>
     options?.front === 'sse'
       ? new SSEClientTransport(at('sse'), { fetch: recordingFetch })
@@ -136,24 +111,11 @@ async function open(connect, http, mode, name, root, { capabilities = everything
   };
 }
 
-/** The SDK's own method for each request. @type {Record<string, (client: Client, params: any, options: any) => Promise<any>>} */
-const methods = {
-  ping: (client, _, options) => client.ping(options),
-  'tools/list': (client, params, options) => client.listTools(params, options),
-  'tools/call': (client, params, options) => client.callTool(params, options),
-  'resources/list': (client, params, options) => client.listResources(params, options),
-  'resources/templates/list': (client, params, options) => client.listResourceTemplates(params, options),
-  'resources/read': (client, params, options) => client.readResource(params, options),
-  'resources/subscribe': (client, params, options) => client.subscribeResource(params, options),
-  'resources/unsubscribe': (client, params, options) => client.unsubscribeResource(params, options),
-  'prompts/list': (client, params, options) => client.listPrompts(params, options),
-  'prompts/get': (client, params, options) => client.getPrompt(params, options),
-  'completion/complete': (client, params, options) => client.complete(params, options),
-  'logging/setLevel': (client, { level }, options) => client.setLoggingLevel(level, options),
-};
+/** The SDK's own method for each request. @type {typeof methods} */
+const methods2 = { ...methods, 'tools/call': (client, params, options) => client.callTool(params, options) };
 
 /** Whether the SDK has a method for a request. @param {string} method */
-export const typed = (method) => method in methods;
+export const typed = (method) => method in methods2;
 
 /**
  * Asks with the SDK's own method, which checks the answer and gives the server whatever input it requires. Nothing comes from
@@ -164,7 +126,7 @@ export const typed = (method) => method in methods;
  * @returns {Promise<Answer>}
  */
 export async function ask2({ client }, { method, params }, options) {
-  const ask = methods[method];
+  const ask = methods2[method];
   if (ask === undefined) throw new Error(`the SDK has no method for ${method}`);
   try {
     return { result: await ask(client, params, { cacheMode: 'refresh', ...options }) };

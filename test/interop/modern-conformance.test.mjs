@@ -7,9 +7,8 @@ import { mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { processes } from './processes.mjs';
 import { startProxy } from './proxied.mjs';
-import { failedChecks, legacyServer, modernServer, place, requirements, runSuite, serveHttp, suiteTimeout as timeout } from './suite.mjs';
+import { assertEnds, failedChecks, legacyServer, modernServer, place, requirements, runSuite, serveHttp, suiteTimeout as timeout } from './suite.mjs';
 
 /** @typedef {import('./suite.mjs').Run} Run */
 /** @typedef {keyof typeof requirements} Revision */
@@ -140,16 +139,7 @@ for (const { name, title, revision, server, alone, cannot } of roads) {
   });
 }
 
-test('after SIGTERM the proxy exits with 0 and no process of any server is left', { timeout }, async () => {
-  const running = () => processes().filter(({ pid, text }) => pid !== proxy.child.pid && text.includes(dir));
-  assert.notDeepEqual(running(), []);
-
-  proxy.child.kill('SIGTERM');
-  const [code, signal] = await proxy.ended;
-
-  assert.deepEqual({ code, signal }, { code: 0, signal: null }, proxy.log());
-  assert.deepEqual(running().map(({ pid, text }) => ({ pid, text: text.slice(0, 200) })), []);
-});
+test('after SIGTERM the proxy exits with 0 and no process of any server is left', { timeout }, () => assertEnds(proxy, dir));
 
 /**
  * Does something with every item, some at a time.

@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { processes } from './processes.mjs';
 
 /** @typedef {{ id: string, status: 'SUCCESS' | 'FAILURE' | 'WARNING' | 'SKIPPED' | 'INFO', description: string, errorMessage?: string, details?: unknown }} Check */
 /** @typedef {{ code: number | null, output: string, scenarios: Map<string, Check[]> }} Run */
@@ -168,6 +169,22 @@ export async function runSuite(url, dir, which) {
     scenarios.set(scenario, existsSync(file) ? JSON.parse(await readFile(file, 'utf8')) : []); // none: the suite itself failed
   }
   return { code, output, scenarios };
+}
+
+/**
+ * Ends the proxy as a supervisor does. A directory is that of its servers, of which none may be left.
+ * @param {Awaited<ReturnType<typeof import('./proxied.mjs').startProxy>>} proxy
+ * @param {string} dir
+ */
+export async function assertEnds(proxy, dir) {
+  const running = () => processes().filter(({ pid, text }) => pid !== proxy.child.pid && text.includes(dir));
+  assert.notDeepEqual(running(), []);
+
+  proxy.child.kill('SIGTERM');
+  const [code, signal] = await proxy.ended;
+
+  assert.deepEqual({ code, signal }, { code: 0, signal: null }, proxy.log());
+  assert.deepEqual(running().map(({ pid, text }) => ({ pid, text: text.slice(0, 200) })), []);
 }
 
 /**
