@@ -93,16 +93,9 @@ export class Door {
 
 /** The id of the request that a verdict is about, as it was written. */
 function idOf(verdict: Verdict): string | undefined {
-  switch (verdict.is) {
-    case 'refused':
-      return verdict.idText;
-    case 'initialize':
-      return verdict.request.idText;
-    case 'simple':
-    case 'modern':
-    case 'session':
-      return verdict.body.kind === 'request' ? verdict.body.idText : undefined;
-  }
+  if (verdict.is === 'refused') return verdict.idText;
+  const body = verdict.is === 'initialize' ? verdict.request : verdict.body;
+  return body.kind === 'request' ? body.idText : undefined;
 }
 
 function queryOf(req: IncomingMessage): URLSearchParams {

@@ -65,20 +65,11 @@ export class StreamableHttpTransport {
     this.#fleet.get(name);
     const session = this.#session(name, id, req);
     session.used();
-    switch (body.kind) {
-      case 'request':
-        session.request(body, acceptable(req), res);
-        return;
-      case 'notification':
-        if (body.method === 'notifications/initialized') session.initialized();
-        session.client.take(body);
-        return empty(res, 202);
-      case 'response':
-        session.client.take(body);
-        return empty(res, 202);
-      case 'batch':
-        return session.batch(body, req, res);
-    }
+    if (body.kind === 'batch') return session.batch(body, req, res);
+    if (body.kind === 'request') return session.request(body, acceptable(req), res);
+    if (body.kind === 'notification' && body.method === 'notifications/initialized') session.initialized();
+    session.client.take(body);
+    empty(res, 202);
   }
 
   /** `GET /:server/mcp`: the standalone stream, or the rest of a broken one. */
