@@ -148,7 +148,6 @@ export class Listens {
       hear: (message) => {
         if (listen.acked) exchange.notify(this.#tagged(message, exchange.idText));
       },
-      failed() {},
       onServerEnd: () => this.#finish(listen),
     };
     let attached = true;

@@ -129,9 +129,8 @@ export class McpServer {
       onDown: (error) => this.#relay.down(error),
       onRefuse: (error) => this.#relay.refuse(error),
       onFailure: ({ message }) => {
-        const final = this.#supervisor.status === 'error';
-        this.#subscriptions.failed(message, final);
-        if (final) this.#listens.fail(this.#supervisor.unavailable());
+        this.#subscriptions.failed(message);
+        if (this.#supervisor.status === 'error') this.#listens.fail(this.#supervisor.unavailable());
         if (owned) this.#subscriptions.close();
       },
     });

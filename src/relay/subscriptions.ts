@@ -23,12 +23,12 @@ export interface Listener {
   readonly only?: ReadonlySet<string>;
   /** Takes one message; `frame` is the same as a `message` event, built once for all. */
   hear(message: Buffer, frame: Buffer): void;
-  /** The server failed; `final`: it is not restarted. */
-  failed(error: string, final: boolean): void;
+  /** The server failed. A session need not hear of it: it outlives the process, and its calls have their answers. */
+  failed?(error: string): void;
   /** Whether a stream is open that keeps the server awake. */
   readonly open: boolean;
   /** The server has stopped for good. */
-  onServerEnd(): void;
+  onServerEnd?(): void;
 }
 
 /** One who waits for the child's answer to a subscription. `false`: nobody is there any more. */
@@ -101,9 +101,9 @@ export class Subscriptions {
     this.#world.log.debug(this.#name, 'unclaimed', `${notification.method} of the server belongs to no client`);
   }
 
-  /** The server failed; `final`: it is not restarted. */
-  failed(error: string, final: boolean): void {
-    for (const listener of [...this.#listeners]) listener.failed(error, final);
+  /** The server failed. */
+  failed(error: string): void {
+    for (const listener of [...this.#listeners]) listener.failed?.(error);
   }
 
   /** The child is lost, and what the proxy listened to with it. */
@@ -116,13 +116,13 @@ export class Subscriptions {
   /** The server has stopped for good: every reader is told, and its stream ends. */
   close(): void {
     this.forget();
-    for (const listener of [...this.#listeners]) listener.onServerEnd();
+    for (const listener of [...this.#listeners]) listener.onServerEnd?.();
     this.#listeners.clear();
   }
 
   /** Sessions end, because what they were opened on is not there any more; simple streams go on. */
   evict(): void {
-    for (const listener of [...this.#listeners]) if (listener.holder !== SIMPLE) listener.onServerEnd();
+    for (const listener of [...this.#listeners]) if (listener.holder !== SIMPLE) listener.onServerEnd?.();
   }
 
   /** The child has stopped because nobody was there, and with it what simple clients asked it to watch. */

@@ -56,9 +56,6 @@ export class ToolHeaders implements Listener {
     this.forget();
   }
 
-  failed(): void {}
-  onServerEnd(): void {}
-
   #page(found: Declared, cursor: string | undefined, page: number, done: (found: Declared) => void): void {
     this.#relay.ask('tools/list', cursor === undefined ? {} : { cursor }, (answer: Outcome) => {
       const result = this.#relay.answerIn(answer)?.result;

@@ -72,10 +72,6 @@ export class Client implements Caller, Listener {
     this.#hooks.hear(message, frame);
   }
 
-  failed(): void {
-    // A session outlives its server's process: what failed are calls, and they have their answers.
-  }
-
   onServerEnd(): void {
     this.#hooks.onServerEnd();
   }

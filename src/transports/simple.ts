@@ -43,11 +43,12 @@ export class SimpleTransport {
     const origin = this.#origin ?? `http://${req.headers.host}`;
     const stream: SseStream = new SseStream(res, this.#world, () => server.leave(listener));
     const send = (event: string, data: unknown): void => void stream.write(encodeEvent(event, JSON.stringify(data)));
+    const failed = (error: string): void => send('error', { error });
     const listener: Listener = {
       holder: SIMPLE,
       open: true,
       hear: (_, frame) => void stream.write(frame),
-      failed: (error) => send('error', { error }),
+      failed,
       onServerEnd() {
         send('close', {});
         stream.end();
@@ -56,7 +57,7 @@ export class SimpleTransport {
     send('endpoint', { uri: `${origin}${this.#basePath}/${encodeURIComponent(name)}/message` });
     server.join(listener);
     const refusal = server.wake();
-    if (refusal !== undefined) listener.failed(server.status.error ?? refusal.message, true);
+    if (refusal !== undefined) failed(server.status.error ?? refusal.message);
   }
 
   #request(server: McpServer, request: RpcRequest, req: IncomingMessage, res: ServerResponse): void {

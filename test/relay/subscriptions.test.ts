@@ -108,7 +108,7 @@ test('what is about somebody’s task, request, elicitation or resource goes to 
 
 test('a failure is an error event for every stream, and the streams stay', () => {
   const it = subscribed({ readers: 2 });
-  it.subscriptions.failed('exited with code 1 "\u2028\n"', false);
+  it.subscriptions.failed('exited with code 1 "\u2028\n"');
   for (const reader of it.readers) {
     const [event] = reader.take() as [string];
     assert.ok(event.startsWith('error '));
