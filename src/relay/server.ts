@@ -302,8 +302,7 @@ export class McpServer {
         const { protocolVersion } = paramsOf(request);
         const legacy = (): Buffer => (this.#owned ? profile.raw : initializeResult(profile, protocolVersion));
         const result = profile.era === 'legacy' ? legacy() : initializeResultOf(profile, protocolVersion, this.#name);
-        exchange.settle(encodeResult(exchange.idText, result));
-        return 'handled';
+        return settled(exchange, encodeResult(exchange.idText, result));
       }
       case 'set-level':
         this.#subscriptions.levels.set(exchange, request);
@@ -314,16 +313,11 @@ export class McpServer {
       case 'unsubscribe':
         return this.#subscriptions.unsubscribe(exchange, request);
       case 'refuse':
-        if (this.#owned && profile.era === 'legacy') return 'forward';
-        exchange.settle(methodNotFound(request.method));
-        return 'handled';
+        return this.#owned && profile.era === 'legacy' ? 'forward' : settled(exchange, methodNotFound(request.method));
       case 'ping':
       case 'forward':
         // A client that has a connection of its own era must not take it for one of the other.
-        if (request.method === 'server/discover' && exchange.caller.holder !== SIMPLE) {
-          exchange.settle(methodNotFound(request.method));
-          return 'handled';
-        }
+        if (request.method === 'server/discover' && exchange.caller.holder !== SIMPLE) return settled(exchange, methodNotFound(request.method));
         return profile.era === 'modern' && exchange.caller.holder !== SIMPLE && TAKES_INPUT.has(request.method)
           ? this.#held.tap(exchange, request)
           : 'forward';
@@ -334,12 +328,7 @@ export class McpServer {
   #handlesModern(exchange: Exchange, request: RpcRequest, profile: Profile): 'handled' | 'forward' {
     const { method } = request;
     const { modern } = exchange;
-    const { limits } = this.#world;
-    const refuse = (error: ProxyError): 'handled' => {
-      exchange.settle(error);
-      return 'handled';
-    };
-    if (lacksCapability(method, profile)) return refuse(methodNotFound(method, 404));
+    if (lacksCapability(method, profile)) return settled(exchange, methodNotFound(method, 404));
     if (method === LISTEN) {
       this.#listens.open(exchange, request, profile);
       return 'handled';
@@ -351,16 +340,13 @@ export class McpServer {
         return this.#after(exchange, request, Infinity, (done) => this.#toolHeaders.load(done));
       }
       const mismatch = modern?.checkParams(declared);
-      if (mismatch !== undefined) return refuse(mismatch);
+      if (mismatch !== undefined) return settled(exchange, mismatch);
     }
     if (profile.era === 'modern') return 'forward';
-    if (method === 'server/discover') {
-      exchange.settle(encodeResult(exchange.idText, discoverResult(profile)));
-      return 'handled';
-    }
+    if (method === 'server/discover') return settled(exchange, encodeResult(exchange.idText, discoverResult(profile)));
     const level = modern?.logLevel;
     if (this.#subscriptions.levels.isQuieter(level)) {
-      return this.#after(exchange, request, limits.levelWaitMs, (done) => this.#subscriptions.levels.tellChild(level, done));
+      return this.#after(exchange, request, this.#world.limits.levelWaitMs, (done) => this.#subscriptions.levels.tellChild(level, done));
     }
     if (!TAKES_INPUT.has(method) || request.layout.params.every(({ name }) => name !== 'requestState' && name !== 'inputResponses')) return 'forward';
     // A retry of what is parked, or the answer to an error that asked for a visit to a URL.
@@ -370,7 +356,7 @@ export class McpServer {
       return 'handled';
     }
     const declined = Object.values(Object(inputResponses) as object).some((response) => (Object(response) as { action?: unknown }).action !== 'accept');
-    return declined ? refuse(new ProxyError('declined', 'The user declined what the server asked for')) : 'forward';
+    return declined ? settled(exchange, new ProxyError('declined', 'The user declined what the server asked for')) : 'forward';
   }
 
   /** Has a request wait for something that it depends on, at most `ms`; then it starts again, unless its client has left. */
@@ -409,4 +395,10 @@ export class McpServer {
     };
     this.#idleDeadline = deadlines.add(idleTimeoutMs, look);
   }
+}
+
+/** Answers a request that the child does not have to see. */
+function settled(exchange: Exchange, answer: Buffer | ProxyError): 'handled' {
+  exchange.settle(answer);
+  return 'handled';
 }
