@@ -7,7 +7,7 @@ import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import { envelopeEdits } from '../protocol/bridge.ts';
 import { readInputRequired, withElicitationId, type InputRequired } from '../protocol/input.ts';
-import { memberOf, splice } from '../wire/envelope.ts';
+import { memberOf, members, splice } from '../wire/envelope.ts';
 import { encodeCall, encodeResult, readMessage, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Exchange, Question } from './exchange.ts';
 import type { Relay, Tap } from './relay.ts';
@@ -81,12 +81,10 @@ export class HeldOpen {
         answer: (answer) => {
           if (held.open.get(key) !== question) return;
           held.open.delete(key);
-          const response = answer instanceof ProxyError ? undefined : readMessage(answer.raw, limits);
-          const result = response?.kind === 'response' ? memberOf(response.layout.top, 'result') : undefined;
-          if (answer instanceof ProxyError || response?.kind !== 'response' || result === undefined) {
-            return this.#fail(held, answer instanceof ProxyError ? answer.message : `the client answered ${method} with an error`);
-          }
-          held.answers.push([key, response.raw.subarray(result.at, result.end)]);
+          if (answer instanceof ProxyError) return this.#fail(held, answer.message);
+          const result = memberOf(members(answer.raw, limits.maxMembers), 'result');
+          if (result === undefined) return this.#fail(held, `the client answered ${method} with an error`);
+          held.answers.push([key, answer.raw.subarray(result.at, result.end)]);
           if (held.open.size === 0) again();
         },
       };

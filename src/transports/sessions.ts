@@ -20,9 +20,8 @@ export interface Registered {
 export class Sessions<S extends Registered> {
   readonly #world: World;
   readonly #byId = new Map<string, S>();
-  readonly #counts = new Map<string, number>();
-  /** Places for sessions whose `initialize` is on its way. */
-  readonly #reserved = new Map<string, number>();
+  /** By server: its sessions, and places for those whose `initialize` is on its way. */
+  readonly #taken = new Map<string, number>();
   #sweep: Deadline | undefined;
 
   constructor(world: World) {
@@ -41,21 +40,19 @@ export class Sessions<S extends Registered> {
       onUnused();
       throw error;
     }
-    this.#reserved.set(serverName, (this.#reserved.get(serverName) ?? 0) + 1);
+    this.#take(serverName, 1);
     let open = true;
     return (as) => {
       if (!open) return false;
       open = false;
-      const left = (this.#reserved.get(serverName) ?? 1) - 1;
-      if (left > 0) this.#reserved.set(serverName, left);
-      else this.#reserved.delete(serverName);
+      this.#take(serverName, -1);
       if (as === 'unused') onUnused();
       return true;
     };
   }
 
   #makeRoom(serverName: string): void {
-    if (this.count(serverName) + (this.#reserved.get(serverName) ?? 0) < this.#world.limits.maxSessions) return;
+    if (this.count(serverName) < this.#world.limits.maxSessions) return;
     let idlest: S | undefined;
     for (const session of this.#byId.values()) {
       if (session.serverName !== serverName || session.busy) continue;
@@ -67,7 +64,7 @@ export class Sessions<S extends Registered> {
 
   add(session: S): void {
     this.#byId.set(session.id, session);
-    this.#counts.set(session.serverName, this.count(session.serverName) + 1);
+    this.#take(session.serverName, 1);
     this.#sweep ??= this.#world.deadlines.add(this.#world.limits.sessionTimeoutMs, () => this.#expire());
   }
 
@@ -81,15 +78,19 @@ export class Sessions<S extends Registered> {
   /** Ends a session; safe to call twice. */
   end(session: S, why: ProxyError): void {
     if (!this.#byId.delete(session.id)) return;
-    const left = this.count(session.serverName) - 1;
-    if (left > 0) this.#counts.set(session.serverName, left);
-    else this.#counts.delete(session.serverName);
+    this.#take(session.serverName, -1);
     session.close(why);
   }
 
-  /** Sessions at this server. */
+  /** Sessions at this server, reserved places included. */
   count(serverName: string): number {
-    return this.#counts.get(serverName) ?? 0;
+    return this.#taken.get(serverName) ?? 0;
+  }
+
+  #take(serverName: string, places: 1 | -1): void {
+    const taken = this.count(serverName) + places;
+    if (taken > 0) this.#taken.set(serverName, taken);
+    else this.#taken.delete(serverName);
   }
 
   #expire(): void {
