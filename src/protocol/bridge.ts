@@ -8,7 +8,7 @@ import type { Profile } from './legacy.ts';
 import { CLIENT_META, META } from './methods.ts';
 import { badAnswer, CACHEABLE, serverInfoOf } from './modern.ts';
 import { legacyRevision, MODERN, PREFERRED_LEGACY } from './revisions.ts';
-import { latin1, MAX_MEMBERS, OPEN, QUOTE, valueOf, without } from './text.ts';
+import { inside, latin1, MAX_MEMBERS, OPEN, QUOTE, valueOf, without } from './text.ts';
 
 const OPEN_ARRAY = 0x5b;
 const TASKS = 'io.modelcontextprotocol/tasks';
@@ -90,7 +90,7 @@ function serverCapabilities(raw: Buffer, at: Span | undefined): string {
   const own = raw.subarray(at.at, at.end);
   const list = members(own, MAX_MEMBERS);
   const extensions = memberOf(list, 'extensions');
-  const inExtensions = extensions && removal(extensions, members(own, MAX_MEMBERS, extensions.at), (name) => name === TASKS);
+  const inExtensions = extensions && removal(extensions, inside(own, extensions), (name) => name === TASKS);
   const drop = (name: string): boolean => name === 'tasks' || (name === 'extensions' && extensions !== undefined && inExtensions === undefined);
   return splice(own, [...without(own, { at: 0, end: own.length }, list, drop, () => false), ...(inExtensions ?? [])]).toString('latin1');
 }
@@ -100,11 +100,11 @@ export function legacyResult(answer: Buffer, method: string): Buffer | ProxyErro
   const top = members(answer, MAX_MEMBERS);
   const error = memberOf(top, 'error');
   if (error !== undefined) {
-    const code = valueOf(answer, memberOf(members(answer, MAX_MEMBERS, error.at), 'code'));
+    const code = valueOf(answer, memberOf(inside(answer, error), 'code'));
     return code === -32020 || code === -32021 || code === -32022 ? badAnswer(answer, error) : answer;
   }
   const result = memberOf(top, 'result');
-  const list = result === undefined ? [] : members(answer, MAX_MEMBERS, result.at);
+  const list = inside(answer, result);
   if (result === undefined || list.length === 0) return answer;
   const type = memberOf(list, 'resultType');
   const is = type === undefined ? 'complete' : valueOf(answer, type);
@@ -133,7 +133,7 @@ function textBlock(raw: Buffer, structured: Span, content: Span | undefined): { 
   const blocks = elements(raw, MAX_MEMBERS, content.at);
   const bare = json.replace(/\s+/g, '');
   const holds = blocks.some((block) => {
-    const said = valueOf(raw, memberOf(members(raw, MAX_MEMBERS, block.at), 'text'));
+    const said = valueOf(raw, memberOf(inside(raw, block), 'text'));
     return typeof said === 'string' && (said.replace(/\s+/g, '') === bare || (raw[structured.at] === QUOTE && said === valueOf(raw, structured)));
   });
   return { edits: holds ? [] : [{ at: content.end - 1, end: content.end - 1, text: (blocks.length > 0 ? ',' : '') + text }] };
@@ -143,7 +143,7 @@ function textBlock(raw: Buffer, structured: Span, content: Span | undefined): { 
 function toolEdits(raw: Buffer, tools: Span | undefined): Edit[] {
   const edits: Edit[] = [];
   for (const tool of tools === undefined ? [] : elements(raw, MAX_MEMBERS, tools.at)) {
-    const list = members(raw, MAX_MEMBERS, tool.at);
+    const list = inside(raw, tool);
     const output = memberOf(list, 'outputSchema');
     if (output !== undefined && !isPlainSchema(raw, output)) edits.push(...without(raw, tool, list, (name) => name === 'outputSchema', () => false));
     for (const property of propertiesOf(raw, memberOf(list, 'inputSchema'))) {
@@ -157,13 +157,12 @@ function toolEdits(raw: Buffer, tools: Span | undefined): Edit[] {
 
 /** Whether legacy clients take a schema: an object whose properties are objects. */
 function isPlainSchema(raw: Buffer, schema: Span): boolean {
-  const list = members(raw, MAX_MEMBERS, schema.at);
+  const list = inside(raw, schema);
   const properties = memberOf(list, 'properties');
   if (valueOf(raw, memberOf(list, 'type')) !== 'object' || (properties !== undefined && raw[properties.at] !== OPEN)) return false;
   return propertiesOf(raw, schema).every(({ at }) => raw[at] === OPEN);
 }
 
 function propertiesOf(raw: Buffer, schema: Span | undefined): Member[] {
-  const properties = schema && memberOf(members(raw, MAX_MEMBERS, schema.at), 'properties');
-  return properties === undefined ? [] : members(raw, MAX_MEMBERS, properties.at);
+  return inside(raw, memberOf(inside(raw, schema), 'properties'));
 }

@@ -6,7 +6,7 @@ import { ProxyError } from '../base/errors.ts';
 import { duplicate, elements, memberOf, members, splice, type Member, type Span } from '../wire/envelope.ts';
 import { isObject, paramsOf, type RpcRequest } from '../wire/jsonrpc.ts';
 import { CLIENT_REQUESTS } from './methods.ts';
-import { latin1, MAX_MEMBERS, OPEN, QUOTE, valueOf, without } from './text.ts';
+import { inside, latin1, MAX_MEMBERS, OPEN, QUOTE, valueOf, without } from './text.ts';
 
 /** A request of a server inside a result: `params` is its JSON text. */
 export interface InputRequest {
@@ -38,7 +38,7 @@ function inputParams(method: string, params: Buffer): string {
 
 /** What a legacy child wants opened before it is called again (-32042); nothing if it does not say it in full. */
 export function urlRequests(answer: Buffer, data: Span | undefined): InputRequest[] {
-  const list = data && memberOf(members(answer, MAX_MEMBERS, data.at), 'elicitations');
+  const list = memberOf(inside(answer, data), 'elicitations');
   const entries = list === undefined ? [] : elements(answer, MAX_MEMBERS, list.at);
   const complete = entries.every((entry) => {
     const { mode, url, message } = Object(valueOf(answer, entry)) as Record<string, unknown>;
@@ -57,11 +57,10 @@ export interface InputRequired {
 /** Reads an `input_required` result (mrtr); `undefined` is any other answer, told apart without a parse; an error, a malformed one. */
 export function readInputRequired(answer: Buffer): InputRequired | ProxyError | undefined {
   if (!answer.includes('"input_required"')) return undefined;
-  const result = memberOf(members(answer, MAX_MEMBERS), 'result');
-  const list = result === undefined ? [] : members(answer, MAX_MEMBERS, result.at);
+  const list = inside(answer, memberOf(members(answer, MAX_MEMBERS), 'result'));
   if (valueOf(answer, memberOf(list, 'resultType')) !== 'input_required') return undefined;
   const [asked, state] = [memberOf(list, 'inputRequests'), memberOf(list, 'requestState')];
-  const entries = asked === undefined ? [] : members(answer, MAX_MEMBERS, asked.at);
+  const entries = inside(answer, asked);
   const inputRequests = entries.map((entry) => inputRequest(answer, entry)).filter((request) => request !== undefined);
   const isWhole = inputRequests.length === entries.length && duplicate(entries) === undefined && (asked === undefined || answer[asked.at] === OPEN);
   const asks = entries.length > 0 || state !== undefined;
@@ -72,7 +71,7 @@ export function readInputRequired(answer: Buffer): InputRequired | ProxyError | 
 }
 
 function inputRequest(raw: Buffer, entry: Member): InputRequest | undefined {
-  const list = members(raw, MAX_MEMBERS, entry.at);
+  const list = inside(raw, entry);
   const method = valueOf(raw, memberOf(list, 'method'));
   const params = memberOf(list, 'params');
   if (typeof method !== 'string' || !CLIENT_REQUESTS.has(method) || (params !== undefined && raw[params.at] !== OPEN)) return undefined;

@@ -4,9 +4,9 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders } from 'node:http';
 import { ProxyError } from '../base/errors.ts';
-import { duplicate, memberOf, members, type Member } from '../wire/envelope.ts';
+import { duplicate, memberOf, type Member } from '../wire/envelope.ts';
 import { isObject, type RpcRequest } from '../wire/jsonrpc.ts';
-import { latin1, MAX_MEMBERS, valueOf } from './text.ts';
+import { inside, latin1, MAX_MEMBERS, valueOf } from './text.ts';
 
 const MAX_DEPTH = 64; // of a property whose argument is mirrored
 
@@ -79,7 +79,7 @@ export function checkParamHeaders(declared: readonly ParamHeader[], { raw, layou
     let value = memberOf(layout.params, 'arguments');
     for (const key of path) {
       if (value === undefined) break;
-      const list: Member[] = seen.get(value.at) ?? members(raw, MAX_MEMBERS, value.at);
+      const list: Member[] = seen.get(value.at) ?? inside(raw, value);
       if (!seen.has(value.at)) {
         if (list.length > MAX_MEMBERS) return new ProxyError('invalid_request', `Invalid Request: arguments of more than ${MAX_MEMBERS} members`);
         if (duplicate(list) !== undefined) return new ProxyError('invalid_request', 'Invalid Request: duplicate member in arguments');

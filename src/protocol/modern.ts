@@ -9,7 +9,7 @@ import { urlRequests, type InputRequest } from './input.ts';
 import { initializeResult, type Profile } from './legacy.ts';
 import { META, severityOf } from './methods.ts';
 import { legacyRevision, MODERN, type Era } from './revisions.ts';
-import { MAX_MEMBERS, OPEN, valueOf, without } from './text.ts';
+import { inside, MAX_MEMBERS, OPEN, valueOf, without } from './text.ts';
 
 /** What a request says of its client. */
 export interface Envelope {
@@ -75,8 +75,7 @@ export function serverInfoOf(profile: Profile): Buffer | undefined {
 
 function readServerInfo({ era, raw }: Profile): Buffer | undefined {
   const result = members(raw, MAX_MEMBERS);
-  const meta = era === 'modern' ? memberOf(result, '_meta') : undefined;
-  const info = era === 'modern' ? meta && memberOf(members(raw, MAX_MEMBERS, meta.at), META.serverInfo) : memberOf(result, 'serverInfo');
+  const info = era === 'modern' ? memberOf(inside(raw, memberOf(result, '_meta')), META.serverInfo) : memberOf(result, 'serverInfo');
   const value = valueOf(raw, info);
   return isObject(value) && typeof value['name'] === 'string' && typeof value['version'] === 'string' ? raw.subarray(info?.at, info?.end) : undefined;
 }
@@ -104,7 +103,7 @@ function stamps(raw: Buffer, at: number, method: string, serverInfo: Buffer | un
   const info = serverInfo.toString('latin1');
   const meta = memberOf(list, '_meta');
   if (meta !== undefined && raw[meta.at] === OPEN) {
-    const inMeta = filled(raw, meta.at, members(raw, MAX_MEMBERS, meta.at), [[META.serverInfo, info, isObject]]);
+    const inMeta = filled(raw, meta.at, inside(raw, meta), [[META.serverInfo, info, isObject]]);
     return [...filled(raw, at, list, wanted), ...inMeta];
   }
   return filled(raw, at, list, [...wanted, ['_meta', `{"${META.serverInfo}":${info}}`, () => false]]);
@@ -138,7 +137,7 @@ const IN_BAND = new Set(['tools/call', 'prompts/get', 'resources/read', 'complet
 export function modernFault(answer: Buffer, from: Era, method: string, top = members(answer, MAX_MEMBERS)): Fault | undefined {
   const error = memberOf(top, 'error');
   if (error === undefined) return undefined;
-  const list = members(answer, MAX_MEMBERS, error.at);
+  const list = inside(answer, error);
   const at = memberOf(list, 'code');
   const code = valueOf(answer, at);
   const passed = (status: 200 | 400 | 404, out = answer): Fault => ({ is: 'error', answer: out, status });
