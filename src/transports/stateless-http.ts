@@ -11,7 +11,7 @@ import { LISTEN, META, methodNotFound } from '../protocol/methods.ts';
 import { checkHeaders, checkParamHeaders } from '../protocol/mirror.ts';
 import { isLegacyOnly, readEnvelope } from '../protocol/modern.ts';
 import { valueOf } from '../protocol/text.ts';
-import type { Caller, Exchange, ModernRequest } from '../relay/exchange.ts';
+import type { Caller, Declared, Exchange, ModernRequest } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import { memberOf, oneLine } from '../wire/envelope.ts';
 import { isObject, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
@@ -48,7 +48,7 @@ export class StatelessHttpTransport {
       logLevel: envelope.logLevel,
       checkParams: (declared) => checkParamHeaders(declared, body, req.headers),
     };
-    const exchange = new StatelessExchange(body, { declared, modern, accepts, res, world: this.#world });
+    const exchange = new StatelessExchange(body, declared, modern, accepts, res, this.#world);
     res.once('close', () => {
       if (exchange.leave()) server.cancel(exchange, 'the client disconnected');
     });
@@ -69,20 +69,13 @@ function checkListen(request: RpcRequest, accepts: Accepts): void {
   if (!Array.isArray(uris) || uris.some((uri) => typeof uri !== 'string')) throw wrong('"resourceSubscriptions" must be a list of strings');
 }
 
-interface StatelessParts extends Pick<Caller, 'declared'> {
-  readonly modern: ModernRequest;
-  readonly accepts: Accepts;
-  readonly res: ServerResponse;
-  readonly world: World;
-}
-
 /** One request, and its own caller: no two requests are known to be one client's. */
 class StatelessExchange implements Exchange, Caller {
   readonly era = 'modern';
   readonly holder = this;
   readonly caller = this;
   readonly idText: string;
-  readonly declared: Caller['declared'];
+  readonly declared: Declared;
   readonly modern: ModernRequest;
   readonly #accepts: Accepts;
   readonly #res: ServerResponse;
@@ -92,7 +85,7 @@ class StatelessExchange implements Exchange, Caller {
   #stream: SseStream | undefined;
   #settled = false;
 
-  constructor({ idText, method }: RpcRequest, { declared, modern, accepts, res, world }: StatelessParts) {
+  constructor({ idText, method }: RpcRequest, declared: Declared, modern: ModernRequest, accepts: Accepts, res: ServerResponse, world: World) {
     this.idText = idText;
     this.declared = declared;
     this.modern = modern;
