@@ -18,54 +18,47 @@ import type { Relay } from './relay.ts';
 /** A question and the bytes of the client's answer to it. */
 type Answered = readonly [question: Question, answer: Buffer];
 
-export class Parked {
-  readonly #relay: Relay;
-  readonly #world: World;
-  readonly #serverInfo: () => Buffer | undefined;
+/** What the calls of one server share. */
+interface Lot {
+  readonly relay: Relay;
+  readonly world: World;
   /** Calls that wait for a retry, by its `requestState`. */
-  readonly #waiting = new Map<string, ParkableCall>();
+  readonly waiting: Map<string, ParkableCall>;
   /** Calls that have an HTTP request now. Few enough for a list; see `Deadlines` for why. */
-  readonly #legged: ParkableCall[] = [];
+  readonly legged: ParkableCall[];
+  /** The identity of the running child as JSON text. */
+  serverInfo(): Buffer | undefined;
+}
+
+export class Parked {
+  readonly #lot: Lot;
 
   /** `serverInfo`: the identity of the running child as JSON text. */
   constructor(relay: Relay, world: World, serverInfo: () => Buffer | undefined) {
-    this.#relay = relay;
-    this.#world = world;
-    this.#serverInfo = serverInfo;
+    this.#lot = { relay, world, waiting: new Map(), legged: [], serverInfo };
   }
 
   /** A request of a modern client on its way to the relay, as a call that may be parked where it can become one. */
   dispatch(leg: Exchange, request: RpcRequest): void {
-    if (!TAKES_INPUT.has(request.method)) return this.#relay.dispatch(leg, request);
+    const { relay } = this.#lot;
+    if (!TAKES_INPUT.has(request.method)) return relay.dispatch(leg, request);
     const parked = this.#parkedBy(request);
     if (parked?.kept === true) return this.retry(leg, request); // whatever runs now has no part in it
-    if (parked !== undefined) return this.#relay.dispatch(leg, request); // comes back to `retry`
-    const call = new ParkableCall(leg, request, this.#world, {
-      isFull: () => this.#waiting.size >= this.#world.limits.maxParked,
-      onLeg: (has) => {
-        if (has) this.#legged.push(call);
-        else this.#legged.splice(this.#legged.indexOf(call), 1);
-      },
-      onPark: (state) => void this.#waiting.set(state, call),
-      onUnpark: (state) => void this.#waiting.delete(state),
-      onGiveUp: (reason) => this.#relay.cancel(call, reason),
-      stamp: (answer) => stampResult(answer, request.method, this.#serverInfo()),
-    });
-    this.#legged.push(call);
-    this.#relay.dispatch(call, request);
+    if (parked !== undefined) return relay.dispatch(leg, request); // comes back to `retry`
+    relay.dispatch(new ParkableCall(leg, request, this.#lot), request);
   }
 
   /** The client closed the HTTP request of a call. `false`: it is of none here. */
   cancel(leg: Exchange, reason: string): boolean {
-    const call = this.#legged.find((call) => call.leg === leg);
+    const call = this.#lot.legged.find((call) => call.leg === leg);
     call?.giveUp(reason);
     return call !== undefined;
   }
 
   /** Parked calls do not outlive their process, not even as long as others: they wait for a person (R-156). */
   end(why: ProxyError): void {
-    for (const call of new Set(this.#waiting.values())) {
-      this.#relay.cancel(call, why.message);
+    for (const call of new Set(this.#lot.waiting.values())) {
+      this.#lot.relay.cancel(call, why.message);
       call.settle(why);
     }
   }
@@ -79,24 +72,13 @@ export class Parked {
 
   #parkedBy(request: RpcRequest): ParkableCall | undefined {
     const { requestState } = memberOf(request.layout.params, 'requestState') === undefined ? {} : paramsOf(request);
-    return typeof requestState === 'string' ? this.#waiting.get(requestState) : undefined;
+    return typeof requestState === 'string' ? this.#lot.waiting.get(requestState) : undefined;
   }
 }
 
 /** What a retry is told that names no parked call. */
 const unknownState = (): ProxyError =>
   new ProxyError('request_state', 'Invalid params: unknown or expired requestState; call again without it');
-
-interface ParkableHooks {
-  /** Whether no more calls may be parked. */
-  isFull(): boolean;
-  onLeg(has: boolean): void;
-  onPark(state: string): void;
-  onUnpark(state: string): void;
-  onGiveUp(reason?: string): void;
-  /** Completes a result as every one of a modern server is (R-106). */
-  stamp(answer: Buffer): Buffer;
-}
 
 /** One call of a modern client that may need input: the exchange that the relay knows, whichever HTTP request is its leg. */
 class ParkableCall implements Exchange, Caller {
@@ -105,8 +87,8 @@ class ParkableCall implements Exchange, Caller {
   readonly caller = this;
   readonly declared: Caller['declared'];
   modern: ModernRequest | undefined;
-  readonly #world: World;
-  readonly #hooks: ParkableHooks;
+  readonly #lot: Lot;
+  readonly #method: string;
   /** What a retry must have in common with the call; only for clients that can be asked. */
   readonly #key: string;
   #leg: Exchange | undefined;
@@ -119,15 +101,13 @@ class ParkableCall implements Exchange, Caller {
   #expiry: Deadline | undefined;
   #kept: Buffer | ProxyError | undefined;
 
-  constructor(leg: Exchange, request: RpcRequest, world: World, hooks: ParkableHooks) {
-    this.#world = world;
-    this.#hooks = hooks;
-    this.#leg = leg;
-    this.#token = tokenOf(request);
+  constructor(leg: Exchange, request: RpcRequest, lot: Lot) {
+    this.#lot = lot;
+    this.#method = request.method;
     this.declared = leg.caller.declared;
-    this.modern = leg.modern;
     const { sampling, elicitation, roots } = this.declared.capabilities;
     this.#key = sampling === undefined && elicitation === undefined && roots === undefined ? '' : retryKey(request);
+    this.#attach(leg, request);
   }
 
   /** The HTTP request that is its own now. */
@@ -163,16 +143,17 @@ class ParkableCall implements Exchange, Caller {
   /** The client can never answer this, so its call ends here (R-59b). */
   unable(request: RpcRequest): void {
     // Not cancelled at the child: that would leave it a call without an answer, and this one ends by itself.
-    this.#hooks.onGiveUp();
+    this.#lot.relay.cancel(this);
     this.settle(missingCapability(request.method, paramsOf(request)));
   }
 
   ask(question: Question): void {
-    if (this.#state === undefined && this.#hooks.isFull()) {
+    const { deadlines, limits } = this.#lot.world;
+    if (this.#state === undefined && this.#lot.waiting.size >= limits.maxParked) {
       return question.answer(new ProxyError('no_client', 'Too many calls wait for their clients'));
     }
     this.#questions.set(inputKey(question.request.method, ++this.#asked), question);
-    if (this.#leg !== undefined) this.#collecting ??= this.#world.deadlines.add(this.#world.limits.collectMs, () => this.#park());
+    if (this.#leg !== undefined) this.#collecting ??= deadlines.add(limits.collectMs, () => this.#park());
   }
 
   withdraw(question: Question): void {
@@ -185,10 +166,7 @@ class ParkableCall implements Exchange, Caller {
     const answers = this.#answersIn(request);
     if (answers instanceof ProxyError) return answers;
     this.#unpark();
-    this.#leg = leg;
-    this.modern = leg.modern;
-    this.#token = tokenOf(request);
-    this.#hooks.onLeg(true);
+    this.#attach(leg, request);
     if (this.#kept !== undefined) {
       this.#finish(this.#kept instanceof ProxyError ? this.#kept : withId(this.#kept, leg.idText));
       return undefined;
@@ -204,7 +182,7 @@ class ParkableCall implements Exchange, Caller {
   /** Nobody waits for the call any more. */
   giveUp(reason: string): void {
     this.#end();
-    this.#hooks.onGiveUp(reason);
+    this.#lot.relay.cancel(this, reason);
   }
 
   settle(answer: Buffer | ProxyError, status?: number): void {
@@ -223,32 +201,40 @@ class ParkableCall implements Exchange, Caller {
   /** Answers the HTTP request with what the child has asked; the call goes on without one. */
   #park(): void {
     const leg = this.#leg;
+    const { waiting, world, serverInfo } = this.#lot;
     this.#collecting = undefined;
     if (leg === undefined || this.#questions.size === 0) return; // the child has withdrawn them
     const state = secretId();
     this.#state = state;
-    this.#hooks.onPark(state);
-    this.#expiry = this.#world.deadlines.add(this.#world.limits.parkMs, () => this.giveUp('the client did not return'));
+    waiting.set(state, this);
+    this.#expiry = world.deadlines.add(world.limits.parkMs, () => this.giveUp('the client did not return'));
     this.#detach();
     const asked = [...this.#questions].map(([key, { request }]) => {
       const at = memberOf(request.layout.top, 'params');
       return { key, method: request.method, params: at && request.raw.subarray(at.at, at.end) };
     });
-    leg.settle(this.#hooks.stamp(encodeResult(leg.idText, inputRequired(asked, state))));
+    leg.settle(stampResult(encodeResult(leg.idText, inputRequired(asked, state)), this.#method, serverInfo()));
   }
 
   #unpark(): void {
     this.#expiry?.cancel();
     this.#collecting?.cancel();
     this.#collecting = undefined;
-    if (this.#state !== undefined) this.#hooks.onUnpark(this.#state);
+    if (this.#state !== undefined) this.#lot.waiting.delete(this.#state);
     this.#state = undefined;
+  }
+
+  #attach(leg: Exchange, request: RpcRequest): void {
+    this.#leg = leg;
+    this.#token = tokenOf(request);
+    this.modern = leg.modern;
+    this.#lot.legged.push(this);
   }
 
   #detach(): void {
     if (this.#leg === undefined) return;
     this.#leg = undefined;
-    this.#hooks.onLeg(false);
+    this.#lot.legged.splice(this.#lot.legged.indexOf(this), 1);
   }
 
   #end(): void {
@@ -267,7 +253,7 @@ class ParkableCall implements Exchange, Caller {
   #answersIn({ raw, layout }: RpcRequest): readonly Answered[] | ProxyError {
     const at = memberOf(layout.params, 'inputResponses');
     if (at !== undefined && raw[at.at] !== OPEN) return malformed('inputResponses must be an object');
-    const given = at === undefined ? [] : members(raw, this.#world.limits.maxMembers, at.at);
+    const given = at === undefined ? [] : members(raw, this.#lot.world.limits.maxMembers, at.at);
     const answered: Answered[] = [];
     for (const [key, question] of this.#questions) {
       const value = memberOf(given, key);
