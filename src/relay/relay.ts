@@ -80,6 +80,9 @@ export interface RelayEvents {
 
 const NEWLINE = Buffer.from('\n');
 const CLOSE = 0x7d;
+// What is noted is shown to everybody when the child fails, and these may hold what is one client's alone.
+const STRAY = Buffer.from('(an answer that nobody waits for)\n');
+const NO_MESSAGE = Buffer.from('(a batch with something in it that is no message)\n');
 
 export class Relay {
   readonly #name: string;
@@ -267,9 +270,9 @@ export class Relay {
       return this.#answer(call, line, id);
     }
     const message = readMessage(line, this.#world.limits);
-    const messages = message.kind === 'batch' ? message.messages : [message];
-    for (const each of messages) {
-      if (each.kind === 'malformed') link.note(Buffer.concat([line, NEWLINE]));
+    if (message.kind === 'malformed') return link.note(Buffer.concat([line, NEWLINE]));
+    for (const each of message.kind === 'batch' ? message.messages : [message]) {
+      if (each.kind === 'malformed') link.note(NO_MESSAGE);
       else this.take(each, link);
     }
   }
@@ -289,7 +292,7 @@ export class Relay {
         const call = typeof message.id === 'number' ? this.#callOf(message.id) : undefined;
         const id = memberOf(message.layout.top, 'id');
         if (typeof message.id === 'number' && this.#unsubscribed(message.id, message)) return;
-        if (call === undefined || id === undefined) return link.note(Buffer.concat([message.raw, NEWLINE]));
+        if (call === undefined || id === undefined) return link.note(STRAY);
         this.#answer(call, message.raw, id);
       }
     }
