@@ -288,6 +288,7 @@ export class McpServer {
   }
 
   #wanted(): ProxyError | undefined {
+    if (this.#ending !== undefined) return this.#ending; // a call that waited for something else must not bring it back
     const refusal = this.#supervisor.start();
     this.#supervisor.hurry();
     return refusal;

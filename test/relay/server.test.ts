@@ -6,6 +6,7 @@ import { ProxyError } from '../../src/base/errors.ts';
 import type { Launch } from '../../src/child/supervisor.ts';
 import { Turns } from '../../src/child/turns.ts';
 import type { Limits } from '../../src/config/limits.ts';
+import { lonelyCaller, type Caller } from '../../src/relay/exchange.ts';
 import { McpServer } from '../../src/relay/server.ts';
 import { launchOf, noon, starts, testWorld } from '../child/world.ts';
 import { turns as eventLoop } from '../support/clock.ts';
@@ -616,6 +617,17 @@ test('a stop refuses those who wait, lets the calls in flight finish, ends every
   await until(() => (it.clock.advance(25), Promise.race([stopped, false])), 'the end of the stop');
   assert.deepEqual(group(it.starts()[0]!), []);
   assert.equal(it.server.status.status, 'stopped');
+});
+
+test('a call that waits for something else when its server is stopped for good gets the reason, and does not bring the server back', async (t) => {
+  const it = serve(t, launchOf('silent-about.mjs', ['tools/list']));
+  const modern: Caller = { ...lonelyCaller(), era: 'modern', holder: {} };
+  const exchange = it.send('tools/call', { name: 'a' }, 1, { caller: modern });
+  await until(() => it.journal().at(-1)?.method === 'tools/list', 'the question for the list of tools');
+  const stopped = it.server.stop(new ProxyError('unavailable', 'it was removed'), 0).then(() => true);
+  await until(() => (it.clock.advance(25), Promise.race([stopped, false])), 'the end of the stop');
+  assert.equal(exchange.outcome, 'unavailable');
+  assert.deepEqual([it.server.status.status, it.starts().length], ['stopped', 1]);
 });
 
 test('a stop of a server that does not run ends its streams at once', async (t) => {
