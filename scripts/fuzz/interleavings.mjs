@@ -37,8 +37,8 @@ const LIMITS = {
 };
 /** In which nothing can be left that a silent server or a silent client keeps. */
 const LONG_MS = 2 * (LIMITS.startWaitMs + LIMITS.requestHardCapMs + LIMITS.parkMs + (LIMITS.maxRounds + 1) * LIMITS.roundMs);
-/** What else a call may have to wait for before it is written: the list of tools and the log level. */
-const WRITE_MS = 5_000 + 2_000;
+/** What else a call may have to wait for before it is written: the list of tools, the log level, and a list that changed meanwhile. */
+const WRITE_MS = 5_000 + 2_000 + 5_000;
 /** What the last words of a process may take. */
 const DEATH_MS = 100;
 const NAMES = ['a', 'b', 'c'];
