@@ -13,6 +13,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { answers, events, lines, messages } from './fuzz/bytes.mjs';
+import { converse } from './fuzz/conversations.mjs';
 import { bodies, configs, paths, requests } from './fuzz/doors.mjs';
 import { interleave } from './fuzz/interleavings.mjs';
 import { load } from './fuzz/source.mjs';
@@ -28,6 +29,7 @@ const PARTS = {
   bodies: [bodies, 50_000],
   configs: [configs, 50_000],
   interleavings: [interleave, 1_000],
+  conversations: [converse, 500],
 };
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));

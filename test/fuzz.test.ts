@@ -22,6 +22,11 @@ test('whatever happens in whatever order, every request is answered once, with w
   assert.equal(code, 0, stdout + stderr);
 });
 
+test('the same behind a whole proxy, to clients that speak HTTP, break off and come back', posix, async () => {
+  const { code, stdout, stderr } = await fuzz('conversations', '--runs', '30');
+  assert.equal(code, 0, stdout + stderr);
+});
+
 /** A line of a module, and what it becomes. */
 const BREAKS: readonly (readonly [name: string, file: string, line: string, instead: string])[] = [
   ['settles a call twice', 'relay', 'const edit = { at: id.at', 'this.#calls.push(call), this.#inFlight++; const edit = { at: id.at'],

@@ -22,6 +22,7 @@ export async function load(from) {
     'relay/exchange',
     'relay/fleet',
     'transports/client',
+    'proxy',
     'wire/envelope',
     'wire/jsonrpc',
     'wire/lines',
