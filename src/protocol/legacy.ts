@@ -31,9 +31,10 @@ export function initializeParams(clientInfo: Implementation, capabilities: unkno
   return { protocolVersion: PREFERRED_LEGACY.version, capabilities, clientInfo };
 }
 
-/** The params that a child of one session gets: those of its client, at a version that the proxy can carry. */
+/** The params that a child of one session gets: those of its client, at a version that the proxy can carry, and without its progress token. */
 export function forwardedParams(params: Readonly<Record<string, unknown>>): unknown {
-  return { ...params, protocolVersion: (legacyRevision(params['protocolVersion']) ?? PREFERRED_LEGACY).version };
+  const { _meta: meta } = params;
+  return { ...params, _meta: isObject(meta) ? { ...meta, progressToken: undefined } : meta, protocolVersion: (legacyRevision(params['protocolVersion']) ?? PREFERRED_LEGACY).version };
 }
 
 /** Reads a child's InitializeResult, or says what is wrong with it. */

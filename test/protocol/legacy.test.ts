@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as legacy from '../../src/protocol/legacy.ts';
-import { initializeParams, legacyEdits, type Profile } from '../../src/protocol/legacy.ts';
+import { forwardedParams, initializeParams, legacyEdits, type Profile } from '../../src/protocol/legacy.ts';
 import { splice } from '../../src/wire/envelope.ts';
 import { readMessage } from '../../src/wire/jsonrpc.ts';
 
@@ -16,6 +16,14 @@ test('a shared child is offered the newest legacy revision, and only capabilitie
     capabilities: { sampling: {}, elicitation: { form: {}, url: {} }, roots: {} },
     clientInfo: { name: 'proxy', version: '1' },
   });
+});
+
+test("a child of one session is offered what its client offers, at a version that the proxy can carry, but not under the client's progress token", () => {
+  const params = { capabilities: { roots: {} }, clientInfo: { name: 'c' }, more: 1 };
+  const offered = (given: object): unknown => JSON.parse(JSON.stringify(forwardedParams({ ...params, ...given })));
+  assert.deepEqual(offered({ protocolVersion: '2025-06-18' }), { ...params, protocolVersion: '2025-06-18' });
+  assert.deepEqual(offered({ protocolVersion: '1999' }), { ...params, protocolVersion: '2025-11-25' });
+  assert.deepEqual(offered({ protocolVersion: '2025-03-26', _meta: { progressToken: 1, trace: 2 } }), { ...params, protocolVersion: '2025-03-26', _meta: { trace: 2 } });
 });
 
 test('a child may answer initialize with any legacy revision, whatever else it says', () => {
