@@ -138,7 +138,7 @@ class Conversations extends Stage {
     const own = idOf(person.c, n);
     // Whose stream carries everything has to tell its answers apart.
     const id = person.kind === 'old' ? own : dice.of([own, own, 1, '1']);
-    const token = method === 'initialize' ? undefined : dice.of([undefined, own, own, 1]);
+    const token = dice.of([undefined, own, own, 1]);
     const mark = markOf(person.c, n);
     const _meta = { ...(person.kind === 'modern' && modernMeta()), ...(token !== undefined && { progressToken: token }) };
     const isHouse = method === 'initialize' || method === 'subscriptions/listen';
@@ -262,7 +262,9 @@ class Conversations extends Stage {
     const { id, method, params, error } = JSON.parse(text);
     if (error?.data?.reason === 'internal') this.fail(`a bug is answered: ${text.slice(0, 300)}`);
     if (method === 'notifications/cancelled') person.questions.delete(params.requestId);
-    else if (id !== undefined && method !== undefined) person.questions.set(id, { method, mark: ([...text.matchAll(MARK)].map(String))[0] ?? '' });
+    if (id === undefined || method === undefined) return;
+    if (person.questions.has(id)) this.fail(`client ${person.c} is asked twice under one id: ${text.slice(0, 300)}`);
+    person.questions.set(id, { method, mark: [...text.matchAll(MARK)].map(String)[0] ?? '' });
   }
 
   // ---- what clients do
