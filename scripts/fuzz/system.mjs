@@ -6,6 +6,8 @@ import child_process from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import { syncBuiltinESMExports } from 'node:module';
 
+const MAX_FIRINGS = 10_000;
+
 /** Promise reactions and ticks get their turn. */
 export const settled = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -47,7 +49,10 @@ export class FakeClock {
   async advance(/** @type {number} */ ms) {
     const until = this.#now + ms;
     await this.turn();
+    let firings = 0;
     for (let timer = this.#armed[0]; timer !== undefined && timer.at <= until; timer = this.#armed[0]) {
+      firings = timer.at > this.#now ? 1 : firings + 1;
+      if (firings > MAX_FIRINGS) throw new Error(`more than ${MAX_FIRINGS} timers at one instant: does one arm itself again without a delay?`);
       this.#armed.shift();
       this.#now = Math.max(this.#now, timer.at);
       timer.then();
