@@ -374,14 +374,16 @@ class Conversations extends Stage {
   }
 
   /** A client does not want its answer any more. */
-  cancel() {
+  async cancel() {
     const call = this.dice.of([...this.#live].filter(({ at, body }) => at === 'open' && body.method !== 'initialize'));
     if (call === undefined) return;
     this.trace.push(`  ${call.mark}`);
     const { person } = call;
     if (person.session === undefined && person.endpoint === undefined) {
       this.#over(call);
-      return call.res?.destroy();
+      call.res?.destroy();
+      await this.clock.turn();
+      return this.#isCancelled(call);
     }
     const all = [...person.calls].filter(({ id }) => id === call.id); // every call of this id is cancelled
     for (const each of all) each.cancelled = true;
@@ -389,6 +391,14 @@ class Conversations extends Stage {
     res.once('close', () => {
       if (res.status === 202 && person.kind === 'old') for (const each of all) this.#over(each);
     });
+  }
+
+  /** Whoever is at work on a call must know by now that its client has gone. */
+  #isCancelled(/** @type {Call} */ { mark }) {
+    for (const { process, dying, open } of this.servers) {
+      if (!process.alive || process.stdin.clogged || !process.stdin.writable || dying) continue;
+      for (const request of open) if (request.mark === mark && !request.cancelled) this.fail(`the client of ${mark} has gone, and its server does not know`);
+    }
   }
 
   closeSession() {

@@ -33,6 +33,8 @@ export class FakeServer {
   received = new Map();
   /** By the id as it was written. @type {Map<string, { asked: number, answers: number, marks: string[], reused: boolean }>} */
   questions = new Map();
+  /** It has closed one of its pipes: the proxy gives it up, and tells it nothing more. */
+  dying = false;
   /** Answers what is not a client's at once. */
   prompt;
   /** Hears of each request of a client. */

@@ -198,6 +198,7 @@ export class Stage {
     if (server === undefined || !this.dice.once(3)) return;
     const dice = this.dice;
     this.trace.push(`  ${server.name}`);
+    server.dying = true;
     switch (dice.roll(4)) {
       case 0: // its last words come after its end
         server.process.exit(1, null, 50);
