@@ -394,7 +394,8 @@ class Conversations extends Stage {
   }
 
   /** Whoever is at work on a call must know by now that its client has gone. */
-  #isCancelled(/** @type {Call} */ { mark }) {
+  #isCancelled(/** @type {Call} */ { mark, retried }) {
+    if (retried) return; // a retry that has not got that far leaves its call parked
     for (const { process, dying, open } of this.servers) {
       if (!process.alive || process.stdin.clogged || !process.stdin.writable || dying) continue;
       for (const request of open) if (request.mark === mark && !request.cancelled) this.fail(`the client of ${mark} has gone, and its server does not know`);
