@@ -44,6 +44,7 @@ export const LIMITS = {
   // One child
   maxLineParts: 65_536, // tiny chunks cost more than their bytes
   maxStdinQueueBytes: 16_777_216,
+  stdinReserveBytes: 4_194_304, // beyond it, for answers that the process waits for and cancellations
   stderrTailBytes: 65_536,
   stderrShownLines: 20,
   stderrShownBytes: 2_048,

@@ -184,7 +184,7 @@ export class Relay {
     return () => {
       if (this.#subscribed.get(id) !== subscribed) return; // of another process, perhaps
       this.#subscribed.delete(id);
-      link.write(encodeCall('notifications/cancelled', { requestId: id }));
+      link.write(encodeCall('notifications/cancelled', { requestId: id }), true);
     };
   }
 
@@ -281,7 +281,7 @@ export class Relay {
   take(message: RpcMessage, link: Link): void {
     switch (message.kind) {
       case 'request':
-        if (message.method === 'ping') link.write(encodeResult(message.idText, {}));
+        if (message.method === 'ping') link.write(encodeResult(message.idText, {}), true);
         else this.#events.onChildRequest(message, link);
         return;
       case 'notification':
@@ -460,7 +460,7 @@ export class Relay {
   /** Nobody waits for this call any more: its late answer will be dropped. */
   #abandon(call: Call, reason: string | undefined): void {
     const { clock, limits, deadlines } = this.#world;
-    if (reason !== undefined) this.#link?.write(encodeCall('notifications/cancelled', { requestId: call.id, reason }));
+    if (reason !== undefined) this.#link?.write(encodeCall('notifications/cancelled', { requestId: call.id, reason }), true);
     this.#close(call);
     if (call.own) return;
     call.gone = true;

@@ -6,7 +6,7 @@ import { ProxyError } from '../base/errors.ts';
 import type { Link } from '../child/handshake.ts';
 import { CLIENT_REQUESTS, methodNotFound } from '../protocol/methods.ts';
 import { splice } from '../wire/envelope.ts';
-import { encodeError, paramsOf, type RpcRequest } from '../wire/jsonrpc.ts';
+import { BIG_BYTES, encodeError, paramsOf, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Caller, Question } from './exchange.ts';
 import type { Relay } from './relay.ts';
 
@@ -35,17 +35,17 @@ export class ServerRequests {
   /** A child asks; it gets its answer in any case. */
   ask(request: RpcRequest, link: Link): void {
     const caller = this.#attribute(request);
-    if (caller instanceof ProxyError) return void link.write(encodeError(request.idText, caller.toRpc()));
+    const refuse = (why: ProxyError): void => void link.write(encodeError(request.idText, why.toRpc()), true);
+    if (caller instanceof ProxyError) return refuse(caller);
     const question: Question = {
       request,
       answer: (answer) => {
         if (!this.#open.delete(request.idText)) return;
         this.#relay.resume(caller);
-        link.write(
-          answer instanceof ProxyError
-            ? encodeError(request.idText, answer.toRpc())
-            : splice(answer.raw, [{ ...answer.idAt, text: request.idText }]),
-        );
+        if (answer instanceof ProxyError) return refuse(answer);
+        const message = splice(answer.raw, [{ ...answer.idAt, text: request.idText }]);
+        // A big one has only the room that calls have: what clients answer must not be able to end a slow server.
+        if (!link.write(message, message.length < BIG_BYTES)) refuse(new ProxyError('busy', 'The answer is too big for what you have not read yet'));
       },
     };
     this.#open.set(request.idText, { caller, question });

@@ -560,6 +560,20 @@ test('one message that is larger than the queue may be is written when nothing e
   await until(() => it.lines.length === 1, 'the answer');
 });
 
+test('what a child is owed is written beyond its queue; one that leaves even that unread is as good as dead', posix, async (t) => {
+  const clock = fakeClock();
+  const it = script(t, 'setInterval(() => {}, 1e6)', { clock, limits: { maxStdinQueueBytes: 100_000, stdinReserveBytes: 50_000 } });
+  const message = Buffer.alloc(10_000, '.');
+  while (it.child.write(message)) await turns();
+  for (let n = 0; n < 4; n++) assert.equal(it.child.write(message, true), true);
+  assert.equal(it.child.write(message), false);
+  clock.advance(100);
+  assert.equal(it.count('dead'), 0);
+  for (let n = 0; n < 4; n++) it.child.write(message, true);
+  clock.advance(100);
+  assert.deepEqual(it.ends, [{ what: 'does not read its stdin' }]);
+});
+
 test('what is written within one turn leaves in order and as one write; what is too much to be copied leaves at once', async (t) => {
   const it = start(t, 'server.mjs');
   await ready(it);

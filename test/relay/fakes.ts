@@ -18,7 +18,7 @@ export class FakeLink implements Link {
   readonly lines: string[] = [];
   /** What was said outside the protocol. */
   readonly notes: string[] = [];
-  /** Refuses to take anything. */
+  /** Refuses to take anything but what is owed. */
   full = false;
   #lastId: number;
 
@@ -26,10 +26,11 @@ export class FakeLink implements Link {
     this.#lastId = firstId - 1;
   }
 
-  write(message: Buffer): boolean {
+  write(message: Buffer, owed = false): boolean {
     assert.equal(/[\r\n]/.test(message.toString('latin1')), false, 'a message is one line');
-    if (!this.full) this.lines.push(message.toString());
-    return !this.full;
+    const taken = owed || !this.full;
+    if (taken) this.lines.push(message.toString());
+    return taken;
   }
 
   nextId(): number {

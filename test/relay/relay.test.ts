@@ -618,6 +618,19 @@ for (const [what, happens, expected] of asks) {
   });
 }
 
+test('a child that does not read is owed its answer to a ping and the end of what nobody waits for', () => {
+  const it = new TestRelay();
+  const exchange = call();
+  it.dispatch(exchange);
+  const close = it.relay.listen(new FakeExchange({ jsonrpc: '2.0', id: 1, method: 'subscriptions/listen' }).request, lonelyCaller(), { heard() {}, ended() {} });
+  it.link.full = true;
+  it.link.lines.length = 0;
+  it.says({ jsonrpc: '2.0', id: 'p', method: 'ping' });
+  it.relay.cancel(exchange, 'it left');
+  close();
+  assert.deepEqual(it.link.messages.map(({ id, params }) => id ?? params.requestId), ['p', 1, 2]);
+});
+
 test('a request of the proxy itself to no child, or to one that does not read, fails at once', () => {
   for (const connected of [true, false]) {
     const it = new TestRelay({ connected });

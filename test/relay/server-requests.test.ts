@@ -218,6 +218,20 @@ test('a child has a bounded number of open questions', () => {
   assert.deepEqual([caller.questions.length, it.told()], [3, []]);
 });
 
+test('a child that does not read is owed every answer, but of a big one only the reason why it has none', () => {
+  const caller = new Asked();
+  const it = asking(candidates([caller], 0));
+  for (const id of ['small', 'big', 'none']) it.ask('elicitation/create', id);
+  it.link.full = true;
+  it.ask('no/such/method', 'refused');
+  caller.questions[0]!.answer(answerOf({ jsonrpc: '2.0', id: 1, result: { text: 'x'.repeat(10_000) } }));
+  caller.questions[1]!.answer(answerOf({ jsonrpc: '2.0', id: 2, result: { text: 'x'.repeat(100_000) } }));
+  caller.questions[2]!.answer(new ProxyError('no_client', 'No answer'));
+  assert.deepEqual(it.told().map(({ id, result, error }) => [id, result?.text.length ?? error.data.reason]), [
+    ['refused', 'method_not_found'], ['small', 10_000], ['big', 'busy'], ['none', 'no_client'],
+  ]); // prettier-ignore
+});
+
 test('a question that the child cancels, and every one when it exits, is withdrawn, and its answer goes nowhere (R-36, R-152)', () => {
   for (const [what, end, withdrawn] of [
     ['cancelled', (requests: ServerRequests) => (requests.cancelled('1', 'enough'), requests.cancelled('1', 'again'), requests.cancelled('7', 'unknown')), [[0, 'enough']]],

@@ -2,11 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { setMaxListeners } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Limits } from '../../src/config/limits.ts';
-import { until } from '../support/files.ts';
+import { tempDir, until } from '../support/files.ts';
 import type { Reply } from '../support/http.ts';
 import { node, startProxy, type TestProxy } from '../support/proxy.ts';
+import { hears, openSession } from '../support/session.ts';
 
 const good = node('server.mjs');
 const OK = { ok: true };
@@ -96,6 +99,38 @@ test('a server that asks its client ten thousand things at once has every answer
   });
   assert.equal((await proxy.tool('y', 'pid')).pid, pid);
 });
+
+test('a server that asks without end and reads no answer is ended when its answers fill their room, and its neighbour goes on', async (t) => {
+  const limits = { ...SOON, maxStdinQueueBytes: 2 ** 20, stdinReserveBytes: 2 ** 20 };
+  const proxy = await startProxy(t, { x: { ...node('asks-unread.mjs'), maxRestarts: 0 }, y: good }, { limits });
+  const { error } = await proxy.becomes('x', 'error');
+  assert.equal(error, 'does not read its stdin');
+  t.diagnostic(`the neighbour's slowest answer took ${await slowest(proxy, 'y')} ms`);
+});
+
+for (const [size, bytes, expected] of [
+  ['an', 12_000, 12_000],
+  ['a big', 100_000, 'busy'],
+] as const) {
+  test(`${size} answer of a client to a server whose queue is full of calls is not lost in silence`, async (t) => {
+    const file = join(tempDir(t), 'go');
+    const proxy = await startProxy(t, { x: node('reads-late.mjs', file) }, { limits: { maxStdinQueueBytes: 200_000 } });
+    const session = await openSession(t, proxy, 'x', { capabilities: { elicitation: {} } });
+    const asked = await session.toolStream('ask');
+    const { id } = await hears(asked);
+    const leave = new AbortController();
+    setMaxListeners(0, leave.signal);
+    let refused = 0;
+    const fill = (): void => void proxy.call('x', 'tools/call', { name: 'poke', padding: 'x'.repeat(10_000) }, { signal: leave.signal }).then(({ status }) => (refused += Number(status === 503)), () => {});
+    for (let n = 0; n < 100; n++) fill();
+    await until(() => refused > 0, 'a full queue');
+    assert.equal((await session.post({ jsonrpc: '2.0', id, result: { action: 'accept', content: { text: 'x'.repeat(bytes) } } })).status, 202);
+    leave.abort();
+    writeFileSync(file, '');
+    const { content, reason } = (await hears(asked)).result.structuredContent;
+    assert.equal(reason ?? content.text.length, expected);
+  });
+}
 
 for (const [what, result] of [
   ['the same key twice', '{"a":1,"a":2,"id":1,"id":2}'],
