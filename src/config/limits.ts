@@ -67,7 +67,7 @@ export const LIMITS = {
 
   // Streams
   keepAliveMs: 15_000, // below the idle timeout of every common reverse proxy
-  sseQueueBytes: 8_388_608,
+  sseQueueBytes: 8_388_608, // unread of a stream, or in line on a connection, when the next event or answer is due
   sseStallMs: 60_000, // without taking a byte of what is there, also of a whole answer
   logEvents: 1_000, // kept per session for those who come back
   logBytes: 4_194_304,

@@ -3,12 +3,13 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { ProxyError } from '../base/errors.ts';
 import { encodeError } from '../wire/jsonrpc.ts';
+import { cutOff } from '../wire/pipeline.ts';
 
 const SMALL_BYTES = 16 * 1024; // below, head and body leave as one string in one write
 
 /** Answers with a JSON text. */
 export function json(res: ServerResponse, status: number, body: Buffer, headers: OutgoingHttpHeaders = {}): void {
-  if (res.headersSent || res.destroyed) return;
+  if (res.headersSent || res.destroyed || (body.length >= SMALL_BYTES && cutOff(res))) return;
   res.writeHead(status, { 'content-type': 'application/json', 'content-length': body.length, ...headers });
   if (body.length < SMALL_BYTES) res.end(body.toString('latin1'), 'latin1');
   else res.end(body);

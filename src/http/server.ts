@@ -6,11 +6,12 @@ import { Server as NetServer, type AddressInfo, type Socket } from 'node:net';
 import { systemClock, type Timer } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import { encodeError } from '../wire/jsonrpc.ts';
+import { boundLine } from '../wire/pipeline.ts';
 import { PROBE_MS } from '../wire/sse.ts';
 import { fault } from './reply.ts';
 
 type Bound =
-  | 'headersTimeoutMs' | 'bodyTimeoutMs' | 'timeoutCheckMs' | 'keepAliveTimeoutMs' | 'sseStallMs'
+  | 'headersTimeoutMs' | 'bodyTimeoutMs' | 'timeoutCheckMs' | 'keepAliveTimeoutMs' | 'sseStallMs' | 'sseQueueBytes'
   | 'maxHeaderBytes' | 'maxHeaders' | 'maxConnections' | 'maxUnansweredPerConnection'; // prettier-ignore
 
 export interface ListenOptions {
@@ -90,6 +91,7 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
   server.on('connection', (socket) => {
     const open = new Set<ServerResponse>();
     connections.set(socket, open);
+    boundLine(socket, open, limits.sseQueueBytes);
     socket.on('error', () => {}); // 'close' follows, and that is what everything listens to
     let probeTimer: Timer | undefined;
     socket.on('close', () => {

@@ -4,6 +4,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../base/clock.ts';
+import { cutOff } from './pipeline.ts';
 
 const SSE_HEAD = {
   'content-type': 'text/event-stream',
@@ -69,7 +70,7 @@ export class SseStream {
    * alone is no crime. `false`: nobody will read it.
    */
   write(frame: Buffer): boolean {
-    if (!this.#open) return false;
+    if (!this.#open || cutOff(this.#res)) return false;
     if (this.#res.writableLength > this.#options.limits.sseQueueBytes) {
       this.#res.destroy();
       return false;

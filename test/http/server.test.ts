@@ -1,16 +1,19 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { test, type TestContext } from 'node:test';
+import { systemClock } from '../../src/base/clock.ts';
 import { ProxyError } from '../../src/base/errors.ts';
 import { LIMITS } from '../../src/config/limits.ts';
 import { fault, json } from '../../src/http/reply.ts';
 import { listen, type HttpServer, type ListenOptions } from '../../src/http/server.ts';
+import { SseStream } from '../../src/wire/sse.ts';
 import { turns } from '../support/clock.ts';
 import { until } from '../support/files.ts';
 import { connect, raw, request } from '../support/http.ts';
 
 const GET = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
 const OK = Buffer.from('{"ok":true}');
+const MIB = 2 ** 20;
 
 interface Opened extends HttpServer {
   readonly url: string;
@@ -404,6 +407,41 @@ test('one connection has at most a hundred unanswered requests; the next one is 
   isFault(`HTTP/1.1 ${answers[100]}`, '503 Service Unavailable', 'busy');
   assert.match(answers[100], /connection: close/i);
   assert.equal(server.handled.length, 100);
+  client.close();
+});
+
+for (const [what, answer] of [
+  ['big answers', (res: ServerResponse, bytes: Buffer) => json(res, 200, bytes)],
+  ['streams', (res: ServerResponse, bytes: Buffer) => void new SseStream(res, { clock: systemClock, limits: LIMITS }).write(bytes)],
+] as const) {
+  test(`of ${what} that stand in line behind another one so many bytes are kept; when more are due the client is cut off`, async (t) => {
+    const server = await open(t, { sseQueueBytes: MIB });
+    const client = await connect(server.port);
+    client.socket.pause();
+    client.write(GET.repeat(4));
+    await until(() => server.handled.length === 4, 'all requests');
+    const [first, second, third] = server.handled.map(({ res }) => res);
+    answer(first!, Buffer.alloc(12 * MIB, 'x')); // what is being sent is not in line
+    answer(second!, Buffer.alloc(2 * MIB, 'x'));
+    await turns();
+    assert.deepEqual(server.handled.filter(({ closed }) => closed), []);
+    answer(third!, Buffer.alloc(MIB, 'x'));
+    await until(() => server.handled.every(({ closed }) => closed), 'the end of all four');
+    client.close();
+  });
+}
+
+test('a client that reads gets all its big answers, however many it has asked for at once', async (t) => {
+  const big = Buffer.alloc(2 * MIB, 'x');
+  const server = await open(t, { sseQueueBytes: MIB });
+  const client = await connect(server.port);
+  client.write(GET.repeat(5));
+  await until(() => server.handled.length === 5, 'all requests');
+  for (const [k, { res }] of server.handled.entries()) {
+    json(res, 200, big);
+    await client.until((text) => text.length > (k + 1) * big.length);
+  }
+  assert.equal(String(client.received).split('HTTP/1.1 200').length, 6);
   client.close();
 });
 
