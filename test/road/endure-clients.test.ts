@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { Agent } from 'node:http';
 import { test, type TestContext } from 'node:test';
-import { fixture, until } from '../support/files.ts';
+import { alive, fixture, until } from '../support/files.ts';
 import { connect, post, request, type Connection } from '../support/http.ts';
 import { answerIn, ERAS, modernClient, modernRequest } from '../support/modern.ts';
 import { start, type Program } from '../support/program.ts';
@@ -229,4 +229,52 @@ for (const era of ['legacy', 'modern'] as const) {
       assert.deepEqual(await proxy.tool('x', 'echo', { n: 1 }), { n: 1 });
     });
   }
+}
+
+for (const [what, begin] of [
+  ['the drain of a shutdown', (proxy) => void proxy.proxy.close()],
+  ['the drain of a restart', (proxy) => void post(proxy.url('/api/servers/x/restart'), {})],
+] as readonly (readonly [string, (proxy: TestProxy) => void])[]) {
+  for (const [phase, { enter }] of Object.entries(PHASES).filter(([, { pending = 0 }]) => pending === 0)) {
+    test(`${what} waits for nobody who leaves in the middle of ${phase}`, async (t) => {
+      const proxy = await startProxy(t, { x: good }, { limits: { drainShutdownMs: 600_000, drainReloadMs: 600_000 } });
+      await proxy.tool('x', 'echo');
+      const [pid] = proxy.spawned('x');
+      const clients = [await enter(proxy, t), await enter(proxy, t)];
+      begin(proxy);
+      clients[0]!.close();
+      clients[1]!.abort();
+      await until(() => !alive(pid!), 'the end of the process');
+    });
+  }
+}
+
+const START: Readonly<Record<string, (proxy: TestProxy) => Promise<Connection>>> = {
+  'a call': (proxy) => proxy.open('x', 'tools/call', HOLD),
+  'the initialize of a session': (proxy) => proxy.open('x', 'initialize', (initialize('2025-06-18') as { params: object }).params, { Accept: 'application/json, text/event-stream' }),
+  'a modern call': (proxy) => {
+    const { headers, message } = modernRequest('tools/call', HOLD);
+    return proxy.open('x', 'tools/call', message.params, headers);
+  },
+  'a discover': (proxy) => {
+    const { headers, message } = modernRequest('server/discover', {});
+    return proxy.open('x', 'server/discover', message.params, headers);
+  },
+  'a listen': (proxy) => {
+    const { headers, message } = modernRequest('subscriptions/listen', { notifications: { toolsListChanged: true } });
+    return proxy.open('x', 'subscriptions/listen', message.params, headers);
+  },
+};
+
+for (const [what, enter] of Object.entries(START)) {
+  test(`a client that leaves with ${what} that waits for the server to start leaves nothing behind`, async (t) => {
+    const proxy = await startProxy(t, { x: node('hangs-in-handshake.mjs') }, { limits: { maxSessions: 1 } });
+    for (const leave of ['close', 'abort'] as const) {
+      const client = await enter(proxy);
+      await proxy.becomes('x', ({ pendingRequests }: any) => pendingRequests === 1);
+      client[leave]();
+      await proxy.becomes('x', ({ pendingRequests }: any) => pendingRequests === 0);
+    }
+    assert.deepEqual(proxy.received('x').filter((line) => /"(tools\/call|subscriptions\/listen)"/.test(line)), []);
+  });
 }
