@@ -84,7 +84,16 @@ export class Child {
           : { what: `killed by ${signal}`, toCaller: `exited (signal ${signal})`, data: { signal } };
       this.#dying(this.#exit);
     });
-    stdin.on('error', () => this.#dying({ what: 'closed its stdin' }));
+    const deaf = (): void => this.#dying({ what: 'closed its stdin' });
+    stdin.on('error', deaf);
+    // Without a write Node does not tell that; its handle does, which is asked to read what nobody sends. Where it cannot, the next write tells.
+    const handle = (stdin as { _handle?: { onread?(data?: ArrayBuffer): void; readStart?(): void } })._handle;
+    if (handle?.readStart !== undefined) {
+      handle.onread = (data) => {
+        if (data === undefined) deaf();
+      };
+      handle.readStart();
+    }
     const feed = createLineDecoder({
       maxLineBytes: options.limits.maxLineBytes,
       maxLineParts: options.limits.maxLineParts,
