@@ -56,6 +56,20 @@ test('the shell leads a session of its own, stands in /, holds nothing of the pr
   await until(() => (BigInt(`0x${/SigIgn:\s*(\w+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))![1]}`) & wanted) === wanted, 'its traps');
 });
 
+test('the shell takes less than half a megabyte of memory that it shares with nobody, also with a thousand groups', linux, async (t) => {
+  const { it } = reaper(t);
+  it.add(NOBODY[0]);
+  const pid = it.pid!;
+  const others = Array.from({ length: 1_000 }, (_, n) => 99_100_000 + n);
+  for (const each of others) it.add(each);
+  const read = (): number => Number(/^rchar: (\d+)/.exec(readFileSync(`/proc/${pid}/io`, 'latin1'))![1]);
+  await until(() => read() >= 11_000, 'it to have read them');
+  const kb = [...readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1').matchAll(/^Private_(?:Clean|Dirty):\s+(\d+) kB$/gm)].reduce((sum, [, each]) => sum + Number(each), 0);
+  t.diagnostic(`${kb} kB`);
+  for (const each of others) it.delete(each);
+  assert.ok(kb > 0 && kb < 512, `${kb} kB`);
+});
+
 /** A process in a group of its own that any signal ends or, when `deaf`, only SIGKILL. */
 async function member(t: TestContext, deaf = false): Promise<number> {
   const script = `${deaf ? 'process.on("SIGTERM", () => {});' : ''} setTimeout(() => {}, 120_000); console.log("ready")`;
