@@ -1,7 +1,8 @@
 // What an operator, a disk and a system clock may do while the proxy runs: whoever is not concerned notices nothing, and whoever is gets an answer.
 
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { pathToFileURL } from 'node:url';
@@ -36,6 +37,37 @@ test('on a disk that is full a change of the configuration is refused, the file 
   assert.deepEqual(Object.keys(await statusOf(origin)), ['x']);
   assert.equal((await change(10)).status, 200);
   assert.equal((await call(origin, 'x', 'pid')).pid, pid);
+});
+
+/** A small disk of its own, where this user may mount one. */
+function smallDisk(t: TestContext): string | undefined {
+  const dir = tempDir(t);
+  if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', dir]).status !== 0) return undefined;
+  t.after(() => spawnSync('umount', ['-l', dir]));
+  return dir;
+}
+
+test('on a disk without a free block a change of the configuration is refused, and taken over when there is room again', { skip: process.platform !== 'linux' }, async (t) => {
+  const dir = smallDisk(t);
+  if (dir === undefined) return t.skip('only root may mount a disk');
+  const program = start(t, { cwd: dir, config: { mcpServers: { x: server('server.mjs') } } });
+  const origin = await program.origin();
+  const { pid } = await call(origin, 'x', 'pid');
+  const path = join(dir, 'mcp-config.json');
+  const text = readFileSync(path, 'utf8');
+  const filler = join(dir, 'filler');
+  assert.throws(() => writeFileSync(filler, Buffer.alloc(2 ** 21)), { code: 'ENOSPC' });
+  const beside = readdirSync(dir);
+  const change = (): Promise<any> => post(`${origin}/api/config`, { mcpServers: { x: server('server.mjs'), y: { url: 'http://elsewhere/' } } });
+  const refused = await change();
+  assert.deepEqual([refused.status, refused.json().error.data.reason], [500, 'config_write_failed']);
+  assert.match(refused.json().error.message, /ENOSPC/);
+  assert.deepEqual([readFileSync(path, 'utf8'), readdirSync(dir)], [text, beside]);
+  assert.deepEqual(Object.keys(await statusOf(origin)), ['x']);
+  rmSync(filler);
+  assert.equal((await change()).status, 200);
+  assert.equal((await call(origin, 'x', 'pid')).pid, pid);
+  assert.deepEqual(Object.keys(JSON.parse(readFileSync(path, 'utf8')).mcpServers), ['x', 'y']);
 });
 
 test('where the directory of the configuration is gone a change is refused, what runs goes on, and it is followed again when it is back', posix, async (t) => {
