@@ -110,9 +110,9 @@ const tiny = {
   done`],
 };
 
-test('a thousand servers in one file run, each for itself, and a change of one is a change of one', { skip: process.platform !== 'linux' }, async (t) => {
+test('a thousand servers in one file run, each for itself, so many at most start at once, and a change of one is a change of one', { skip: process.platform !== 'linux' }, async (t) => {
   const mcpServers = Object.fromEntries(Array.from({ length: 1_000 }, (_, n) => [`s${n}`, n < 200 ? tiny : n < 400 ? { ...tiny, disabled: true } : { url: `http://elsewhere/${n}` }]));
-  const program = start(t, { config: { mcpServers }, env: { START_CONCURRENCY: '20' } });
+  const program = start(t, { config: { mcpServers }, env: { START_CONCURRENCY: '20', LOG_LEVEL: 'debug', LOG_FORMAT: 'json' } });
   const origin = await program.origin();
   const since = performance.now();
   const all = await until(async () => {
@@ -121,6 +121,12 @@ test('a thousand servers in one file run, each for itself, and a change of one i
   }, 'all to run', 60_000);
   t.diagnostic(`200 of 1,000 servers ran after ${Math.round(performance.now() - since)} ms`);
   assert.equal(Object.keys(all).length, 1_000);
+  let [starting, most] = [0, 0];
+  for (const { event } of program.lines().map((line) => JSON.parse(line))) {
+    starting += event === 'spawn' ? 1 : event === 'running' ? -1 : 0;
+    most = Math.max(most, starting);
+  }
+  assert.equal(most, 21); // the turn is passed on just before the log says that it is over
   const [one, other] = [await call(origin, 's7', 'pid'), await call(origin, 's199', 'pid')];
   assert.notEqual(one.pid, other.pid);
   const path = join(program.dir, 'mcp-config.json');
