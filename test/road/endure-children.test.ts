@@ -42,6 +42,7 @@ for (const [what, entry, expected, { limits = {}, name = 'poke', args = {} }] of
   ['answers under another id', node('ids-as-strings.mjs'), [200, 'timeout'], { limits: { requestTimeoutMs: 300 } }],
   ['answers twice, and what nobody asked', node('reuses-ids.mjs'), { text: 'right' }, {}],
   ['writes banners, blank lines and invalid UTF-8', node('talks-nonsense.mjs'), OK, {}],
+  ['writes byte by byte, its characters in pieces', node('byte-by-byte.mjs'), { text: 'żółć 🦊' }, {}],
   ['writes a line of a hundred megabytes', node('long-line.mjs', 100_000_000), [200, 'line_too_long'], {}],
   ['floods its stdout', node('floods-stdout.mjs'), { content: [] }, {}],
   ['floods its stderr', node('floods-stderr-for-ever.mjs'), OK, {}],

@@ -47,28 +47,35 @@ function smallDisk(t: TestContext): string | undefined {
   return dir;
 }
 
-test('on a disk without a free block a change of the configuration is refused, and taken over when there is room again', { skip: process.platform !== 'linux' }, async (t) => {
-  const dir = smallDisk(t);
-  if (dir === undefined) return t.skip('only root may mount a disk');
-  const program = start(t, { cwd: dir, config: { mcpServers: { x: server('server.mjs') } } });
-  const origin = await program.origin();
-  const { pid } = await call(origin, 'x', 'pid');
-  const path = join(dir, 'mcp-config.json');
-  const text = readFileSync(path, 'utf8');
-  const filler = join(dir, 'filler');
-  assert.throws(() => writeFileSync(filler, Buffer.alloc(2 ** 21)), { code: 'ENOSPC' });
-  const beside = readdirSync(dir);
-  const change = (): Promise<any> => post(`${origin}/api/config`, { mcpServers: { x: server('server.mjs'), y: { url: 'http://elsewhere/' } } });
-  const refused = await change();
-  assert.deepEqual([refused.status, refused.json().error.data.reason], [500, 'config_write_failed']);
-  assert.match(refused.json().error.message, /ENOSPC/);
-  assert.deepEqual([readFileSync(path, 'utf8'), readdirSync(dir)], [text, beside]);
-  assert.deepEqual(Object.keys(await statusOf(origin)), ['x']);
-  rmSync(filler);
-  assert.equal((await change()).status, 200);
-  assert.equal((await call(origin, 'x', 'pid')).pid, pid);
-  assert.deepEqual(Object.keys(JSON.parse(readFileSync(path, 'utf8')).mcpServers), ['x', 'y']);
-});
+const remount = (dir: string, how: string): void => assert.equal(spawnSync('mount', ['-o', `remount,${how}`, dir]).status, 0);
+
+for (const [what, code, spoil, mend] of [
+  ['without a free block', 'ENOSPC', (dir) => assert.throws(() => writeFileSync(join(dir, 'filler'), Buffer.alloc(2 ** 21)), { code: 'ENOSPC' }), (dir) => rmSync(join(dir, 'filler'))],
+  ['that may only be read', 'EROFS', (dir) => remount(dir, 'ro'), (dir) => remount(dir, 'rw')],
+] as readonly (readonly [string, string, (dir: string) => void, (dir: string) => void])[]) {
+  test(`on a disk ${what} a change of the configuration is refused, and taken over when it can be written again`, { skip: process.platform !== 'linux' }, async (t) => {
+    const dir = smallDisk(t);
+    if (dir === undefined) return t.skip('only root may mount a disk');
+    const env = { STARTS: join(tempDir(t), 'starts') };
+    const program = start(t, { cwd: dir, env, config: { mcpServers: { x: server('server.mjs') } } });
+    const origin = await program.origin();
+    const { pid } = await call(origin, 'x', 'pid');
+    const path = join(dir, 'mcp-config.json');
+    const text = readFileSync(path, 'utf8');
+    spoil(dir);
+    const beside = readdirSync(dir);
+    const change = (): Promise<any> => post(`${origin}/api/config`, { mcpServers: { x: server('server.mjs'), y: { url: 'http://elsewhere/' } } });
+    const refused = await change();
+    assert.deepEqual([refused.status, refused.json().error.data.reason], [500, 'config_write_failed']);
+    assert.match(refused.json().error.message, new RegExp(code));
+    assert.deepEqual([readFileSync(path, 'utf8'), readdirSync(dir)], [text, beside]);
+    assert.deepEqual(Object.keys(await statusOf(origin)), ['x']);
+    mend(dir);
+    assert.equal((await change()).status, 200);
+    assert.equal((await call(origin, 'x', 'pid')).pid, pid);
+    assert.deepEqual(Object.keys(JSON.parse(readFileSync(path, 'utf8')).mcpServers), ['x', 'y']);
+  });
+}
 
 test('where the directory of the configuration is gone a change is refused, what runs goes on, and it is followed again when it is back', posix, async (t) => {
   const proxy = await startProxy(t, { x: node('server.mjs') }, { file: 'written' });
