@@ -249,6 +249,26 @@ for (const [what, begin] of [
   }
 }
 
+for (const [what, reason, begin] of [
+  ['ended', 'shutdown', (proxy) => void proxy.proxy.close()],
+  ['removed', undefined, (proxy) => void proxy.configure({ y: good })],
+] as readonly (readonly [string, string | undefined, (proxy: TestProxy) => void])[]) {
+  test(`a call that waited for something else when its server was ${what} is answered, and starts no other process`, async (t) => {
+    const proxy = await startProxy(t, { x: node('silent-about.mjs', 'tools/list') }, { limits: { toolsWaitMs: 300, drainShutdownMs: 600_000, drainReloadMs: 600_000 } });
+    await proxy.tool('x', 'poke');
+    const [pid] = proxy.spawned('x');
+    const waiting = modernClient(t, proxy).call('poke');
+    await proxy.becomes('x', ({ pendingRequests }: any) => pendingRequests === 1);
+    begin(proxy);
+    const { error } = answerIn(await waiting);
+    if (reason !== undefined) assert.equal(error.data.reason, reason);
+    assert.equal(error.data.source, 'mcp-proxy');
+    await until(() => !alive(pid!), 'the end of the process');
+    await proxy.close();
+    assert.deepEqual(proxy.spawned('x'), [pid]);
+  });
+}
+
 const START: Readonly<Record<string, (proxy: TestProxy) => Promise<Connection>>> = {
   'a call': (proxy) => proxy.open('x', 'tools/call', HOLD),
   'the initialize of a session': (proxy) => proxy.open('x', 'initialize', (initialize('2025-06-18') as { params: object }).params, { Accept: 'application/json, text/event-stream' }),
