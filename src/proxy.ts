@@ -124,7 +124,7 @@ export function createProxy(options: ProxyOptions): McpProxy {
   let closing: Promise<void> | undefined;
 
   /** Who may come in, and where to: the order of R-63. */
-  async function serve(req: IncomingMessage, res: ServerResponse, path: string, found: Match): Promise<void> {
+  function serve(req: IncomingMessage, res: ServerResponse, path: string, found: Match): void {
     try {
       guard.admit(req, res);
       if (req.method === 'OPTIONS') return guard.options(req, res, found.is === 'method' ? found.allow : []);
@@ -136,14 +136,22 @@ export function createProxy(options: ProxyOptions): McpProxy {
       }
       if (closing !== undefined) throw shuttingDown();
       if (req.method === 'POST' && found.route.pattern.startsWith('/api/')) guard.authorize(req);
-      await found.route.handle(req, res, found.params);
+      found.route.handle(req, res, found.params)?.catch((thrown: unknown) => refuse(req, res, thrown));
     } catch (thrown) {
       const error = asProxyError(thrown);
       if (error.reason === 'internal') log.error('-', 'internal', `internal error at ${req.method} ${path}: ${traceOf(error.cause)}`);
       const modern = isModern(versionOf(req));
       if (modern && error.reason === 'method_not_allowed') empty(res, error.status);
-      else fault(res, error, modern ? '' : 'null', closing === undefined ? {} : { connection: 'close' });
+      else fault(res, error, modern ? '' : 'null', closing === undefined ? [] : ['connection', 'close']);
     }
+  }
+
+  function refuse(req: IncomingMessage, res: ServerResponse, thrown: unknown): void {
+    const error = asProxyError(thrown);
+    if (error.reason === 'internal') log.error('-', 'internal', `internal error at ${req.method} ${pathOf(req, '')}: ${traceOf(error.cause)}`);
+    const modern = isModern(versionOf(req));
+    if (modern && error.reason === 'method_not_allowed') empty(res, error.status);
+    else fault(res, error, modern ? '' : 'null', closing === undefined ? [] : ['connection', 'close']);
   }
 
   /** The path below `basePath`, and what is there. */
@@ -173,10 +181,10 @@ export function createProxy(options: ProxyOptions): McpProxy {
   return {
     handle(req, res) {
       const [path, found] = find(req);
-      if (found.is !== 'none') void serve(req, res, path, found);
+      if (found.is !== 'none') serve(req, res, path, found);
       return found.is !== 'none';
     },
-    listener: (req, res) => void serve(req, res, ...find(req)),
+    listener: (req, res) => serve(req, res, ...find(req)),
     open: () => store.open(),
     start,
     reload: (config) => store.reload(config),
@@ -190,7 +198,8 @@ export function createProxy(options: ProxyOptions): McpProxy {
 function pathOf(req: IncomingMessage, basePath: string): string | undefined {
   const target = req.url ?? '/';
   const url = target.startsWith('/') ? target : URL.canParse(target) ? new URL(target).pathname : '/';
-  const [path = ''] = url.split('?', 1);
+  const query = url.indexOf('?');
+  const path = query === -1 ? url : url.slice(0, query);
   if (basePath === '') return path;
   return path === basePath || path.startsWith(`${basePath}/`) ? path.slice(basePath.length) : undefined;
 }

@@ -39,9 +39,11 @@ export class FakeResponse extends EventEmitter {
     this.headers[name.toLowerCase()] = String(value);
   }
 
-  writeHead(/** @type {number} */ status, /** @type {Record<string, unknown>} */ headers = {}) {
+  /** `headers`: an object, or names and values in turn. */
+  writeHead(/** @type {number} */ status, /** @type {Record<string, unknown> | string[]} */ headers = {}) {
     if (this.headersSent) this.#fail(`a second head, ${status} after ${this.status}`);
-    for (const [name, value] of Object.entries(headers)) this.setHeader(name, value);
+    if (Array.isArray(headers)) for (let k = 0; k < headers.length; k += 2) this.setHeader(/** @type {string} */ (headers[k]), headers[k + 1]);
+    else for (const [name, value] of Object.entries(headers)) this.setHeader(name, value);
     this.status = status;
     this.headersSent = true;
     return this;

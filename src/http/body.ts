@@ -25,9 +25,10 @@ export function readJsonBody(req: IncomingMessage, res: ServerResponse, options:
     const deadline = options.deadlines.add(bodyTimeoutMs, () =>
       refuse(new ProxyError('request_timeout', `Request timeout: the body was not complete after ${bodyTimeoutMs} ms`)),
     );
+    let settled = false;
     function settle(): void {
       deadline.cancel();
-      req.off('data', take).off('end', finish).off('close', gone);
+      settled = true;
     }
     function refuse(error: ProxyError): void {
       settle();
@@ -35,16 +36,19 @@ export function readJsonBody(req: IncomingMessage, res: ServerResponse, options:
       reject(error);
     }
     function take(chunk: Buffer): void {
+      if (settled) return;
       bytes += chunk.length;
       const problem = sizeProblem(bytes, options);
       if (problem !== undefined) refuse(problem);
       else chunks.push(chunk);
     }
     function finish(): void {
+      if (settled) return;
       settle();
       resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes));
     }
     function gone(): void {
+      if (settled) return;
       settle();
       reject(new ProxyError('invalid_request', 'Invalid Request: the body was cut off'));
     }
@@ -54,7 +58,7 @@ export function readJsonBody(req: IncomingMessage, res: ServerResponse, options:
 
 function mediaProblem(req: IncomingMessage): ProxyError | undefined {
   const type = req.headers['content-type'];
-  if (type !== undefined && type.split(';', 1)[0]?.trim().toLowerCase() !== 'application/json') {
+  if (type !== undefined && type !== 'application/json' && type.split(';', 1)[0]?.trim().toLowerCase() !== 'application/json') {
     return new ProxyError('media_type', 'Unsupported media type: expected Content-Type: application/json');
   }
   const coding = req.headers['content-encoding'];

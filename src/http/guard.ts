@@ -26,6 +26,7 @@ export class Guard {
   readonly #options: GuardOptions;
   readonly #isToken: ((token: string) => boolean) | undefined;
   readonly #bound: boolean; // to loopback
+  #lastHost: string | undefined; // that was allowed: most requests say the same
 
   constructor(options: GuardOptions) {
     this.#options = options;
@@ -41,9 +42,11 @@ export class Guard {
     if (hosts > 1) {
       throw new ProxyError('invalid_request', 'Invalid Request: more than one Host header');
     }
-    if (!this.#hostAllowed(req.headers.host)) {
+    const { host } = req.headers;
+    if (host === undefined || (host !== this.#lastHost && !this.#hostAllowed(host))) {
       throw new ProxyError('forbidden', 'Forbidden host: add its name to ALLOWED_HOSTS if this proxy is meant to be reached by it');
     }
+    this.#lastHost = host;
     const { origin } = req.headers;
     if (origin === undefined) return;
     if (!this.#originAllowed(origin)) {
@@ -94,8 +97,7 @@ export class Guard {
     throw new ProxyError('forbidden', 'Forbidden: without AUTH_TOKEN only a client on the same machine may change the configuration');
   }
 
-  #hostAllowed(header: string | undefined): boolean {
-    if (header === undefined) return false;
+  #hostAllowed(header: string): boolean {
     const host = header.toLowerCase();
     const name = hostName(host);
     const { publicUrl, allowedHosts = [] } = this.#options;

@@ -14,15 +14,15 @@ type Handler<P> = (req: IncomingMessage, res: ServerResponse, params: P) => void
 export interface Route {
   readonly method: string;
   readonly pattern: string;
-  /** The pattern for paths, with a group for each parameter. */
-  readonly path: RegExp;
+  /** What is between the slashes of the pattern: a text, or the name of a parameter. */
+  readonly segments: readonly { readonly text: string; readonly isParam: boolean }[];
   readonly handle: Handler<Record<string, string>>;
 }
 
 /** One route; the handler's parameters are typed from the pattern. One trailing slash is ignored. */
 export function route<P extends string>(method: string, pattern: P, handle: Handler<Params<P>>): Route {
-  const path = new RegExp(`^${pattern.replace(/:(\w+)/g, '(?<$1>[^/]+)')}/?$`);
-  return { method, pattern, path, handle: handle as Route['handle'] };
+  const segments = pattern.split('/').map((text) => (text.startsWith(':') ? { text: text.slice(1), isParam: true } : { text, isParam: false }));
+  return { method, pattern, segments, handle: handle as Route['handle'] };
 }
 
 export type Match =
@@ -33,23 +33,38 @@ export type Match =
 
 /** Finds the route of a path (without its query). A parameter is percent-decoded once. */
 export function match(routes: readonly Route[], method: string, path: string): Match {
-  const allow = new Set<string>();
+  const segments = path.split('/');
+  if (segments.length > 2 && segments.at(-1) === '') segments.pop();
+  const allow: string[] = [];
   for (const route of routes) {
-    const params = paramsOf(route.path.exec(path));
+    const params = paramsOf(route, segments);
     if (params === undefined) continue;
     if (route.method === method) return { is: 'found', route, params };
-    allow.add(route.method);
+    if (!allow.includes(route.method)) allow.push(route.method);
   }
-  return allow.size > 0 ? { is: 'method', allow: [...allow] } : { is: 'none' };
+  return allow.length > 0 ? { is: 'method', allow } : { is: 'none' };
 }
 
-function paramsOf(found: RegExpExecArray | null): Record<string, string> | undefined {
-  if (found === null) return undefined;
-  const params = found.groups ?? {};
+function paramsOf({ segments }: Route, path: readonly string[]): Record<string, string> | undefined {
+  if (path.length !== segments.length) return undefined;
+  const params = Object.create(null) as Record<string, string>; // `__proto__` is a name like any other
+  for (let k = 0; k < path.length; k++) {
+    const [said, wanted] = [path[k] as string, segments[k] as Route['segments'][number]];
+    if (!wanted.isParam && said !== wanted.text) return undefined;
+    if (!wanted.isParam) continue;
+    const value = decoded(said);
+    if (value === undefined) return undefined;
+    params[wanted.text] = value;
+  }
+  return params;
+}
+
+/** What a segment of a path names: nothing if it is empty or has a stray percent sign. */
+function decoded(segment: string): string | undefined {
+  if (!segment.includes('%')) return segment === '' ? undefined : segment;
   try {
-    for (const name in params) params[name] = decodeURIComponent(params[name] as string);
-    return params;
+    return decodeURIComponent(segment);
   } catch {
-    return undefined; // a stray percent sign names nothing
+    return undefined;
   }
 }

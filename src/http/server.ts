@@ -40,6 +40,8 @@ export function sendContinue(req: IncomingMessage, res: ServerResponse): void {
   if (awaitingContinue.delete(req)) res.writeContinue();
 }
 
+const ignore = (): void => {};
+
 /** Opens the port. Rejects with the system's error (`EADDRINUSE`). */
 export function listen(options: ListenOptions): Promise<HttpServer> {
   const { limits } = options;
@@ -68,13 +70,13 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
   function onRequest(req: IncomingMessage, res: ServerResponse): void {
     const open = connections.get(req.socket) ?? new Set();
     open.add(res);
-    res.on('error', () => {}); // written to a client that has just left
-    res.once('close', () => {
+    res.on('error', ignore); // written to a client that has just left
+    res.on('close', () => {
       open.delete(res);
       if (onEmpty !== undefined && open.size === 0) req.socket.destroySoon();
     });
     if (open.size > limits.maxUnansweredPerConnection) {
-      return fault(res, new ProxyError('busy', 'Too many unanswered requests on one connection'), 'null', { connection: 'close' });
+      return fault(res, new ProxyError('busy', 'Too many unanswered requests on one connection'), 'null', ['connection', 'close']);
     }
     if (req.rawHeaders.length > 2 * limits.maxHeaders) {
       return fault(res, new ProxyError('headers_too_large', `Headers too large: at most ${limits.maxHeaders} headers`));

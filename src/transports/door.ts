@@ -43,15 +43,16 @@ export class Door {
 
   /** `POST /:server/mcp`. */
   async mcp(name: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const body = readMessage(await readJsonBody(req, res, this.#world), this.#world.limits);
     const session = req.headers['mcp-session-id']?.toString();
-    this.#serve(name, classify(await this.#read(req, res), { version: versionOf(req), session }), req, res);
+    this.#serve(name, classify(body, { version: versionOf(req), session }), req, res);
   }
 
   /** `POST /:server/message`: of a stream where the query names one, else simple. */
   async message(name: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
     const query = queryOf(req);
     const session = query.get('sessionId') ?? query.get('session_id');
-    const body = await this.#read(req, res);
+    const body = readMessage(await readJsonBody(req, res, this.#world), this.#world.limits);
     if (session !== null) return this.httpSse.post(name, session, body, req, res);
     this.#serve(name, classifyInline(body, versionOf(req)), req, res);
   }
@@ -63,10 +64,6 @@ export class Door {
     const plain = form === 'auto' ? parseAccept(req.headers.accept).sse : form === 'uri';
     if (plain) this.httpSse.stream(name, res);
     else this.simple.stream(name, req, res);
-  }
-
-  async #read(req: IncomingMessage, res: ServerResponse): Promise<ReturnType<typeof readMessage>> {
-    return readMessage(await readJsonBody(req, res, this.#world), this.#world.limits);
   }
 
   #serve(name: string, verdict: Verdict, req: IncomingMessage, res: ServerResponse): void {

@@ -47,7 +47,7 @@ export class StreamableHttpTransport {
       }
       if (!giveBack('used')) return; // the client has left
       const session = this.#open(name, server, request, answer);
-      if (accepts.json) return json(res, 200, answer, { 'mcp-session-id': session.id });
+      if (accepts.json) return json(res, 200, answer, ['mcp-session-id', session.id]);
       res.setHeader('mcp-session-id', session.id);
       const stream = new SseStream(res, this.#world);
       stream.write(encodeEvent('message', oneLine(answer)));

@@ -194,7 +194,7 @@ test('what is no valid HTTP request is answered 400 with a JSON-RPC error, and n
 
 test('an HTTP/1.1 request without Host is refused with a JSON-RPC error, as any other that is refused', async (t) => {
   // Whether the server refuses it or leaves that to its handler, which has a guard for it, is open.
-  const server = await open(t, {}, (_req, res) => fault(res, new ProxyError('forbidden', 'Forbidden host'), 'null', { connection: 'close' }));
+  const server = await open(t, {}, (_req, res) => fault(res, new ProxyError('forbidden', 'Forbidden host'), 'null', ['connection', 'close']));
   const answer = String(await raw(server.port, 'GET / HTTP/1.1\r\n\r\n'));
   assert.match(answer, /^HTTP\/1\.1 40[03] .*\r\n\r\n\{"jsonrpc":"2\.0","id":null,"error":/s);
 });
