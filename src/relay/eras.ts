@@ -9,7 +9,7 @@ import { modernFault, serverInfoOf, stampResult } from '../protocol/modern.ts';
 import { MAX_MEMBERS } from '../protocol/text.ts';
 import { memberOf, members, splice, type Edit } from '../wire/envelope.ts';
 import type { RpcNotification, RpcRequest } from '../wire/jsonrpc.ts';
-import { SIMPLE, type Caller, type Exchange } from './exchange.ts';
+import { SIMPLE, type Caller, type Declared, type Exchange } from './exchange.ts';
 import type { Outcome } from './relay.ts';
 
 const URL_MODE = { mode: 'url' };
@@ -18,8 +18,19 @@ const URL_MODE = { mode: 'url' };
 export function outgoing(message: RpcRequest | RpcNotification, caller: Caller, child: Profile, house: Implementation, logLevel: string | undefined): Edit[] {
   if (child.era === 'legacy') return legacyEdits(message);
   if (caller.era === 'modern' || message.kind === 'notification') return [];
-  const { capabilities, clientInfo = house } = caller.declared;
-  return envelopeEdits(message, envelopeOf({ clientInfo, clientCapabilities: modernCapabilities(capabilities), logLevel }));
+  return envelopeEdits(message, envelopeFor(caller.declared, house, logLevel));
+}
+
+/** The last envelope of each client: it says the same with every request. */
+const envelopes = new WeakMap<Declared, { readonly house: Implementation; readonly logLevel: string | undefined; readonly text: string }>();
+
+function envelopeFor(declared: Declared, house: Implementation, logLevel: string | undefined): string {
+  const last = envelopes.get(declared);
+  if (last !== undefined && last.house === house && last.logLevel === logLevel) return last.text;
+  const { capabilities, clientInfo = house } = declared;
+  const text = envelopeOf({ clientInfo, clientCapabilities: modernCapabilities(capabilities), logLevel });
+  envelopes.set(declared, { house, logLevel, text });
+  return text;
 }
 
 /** A child's answer in the words of the client, and its HTTP status (R-104 to R-107, C.2, C.3). `isOwn`: the child is this client's alone. */

@@ -67,5 +67,7 @@ export interface Exchange {
 
 /** The caller of a request without a session: it can never be asked anything. */
 export function lonelyCaller(): Caller {
-  return { era: 'legacy', holder: SIMPLE, declared: { capabilities: {} }, canAsk: () => false, ask() {}, withdraw() {} };
+  return { ...LONELY };
 }
+
+const LONELY: Caller = { era: 'legacy', holder: SIMPLE, declared: { capabilities: {} }, canAsk: () => false, ask() {}, withdraw() {} };
