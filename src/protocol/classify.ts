@@ -2,11 +2,9 @@
 // matter go in, a verdict comes out, and nothing is remembered for the next request.
 
 import { ProxyError } from '../base/errors.ts';
-import { memberOf } from '../wire/envelope.ts';
-import { isObject, type Batch, type Malformed, type RpcMessage, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
+import { isObject, metaOf, type Batch, type Malformed, type RpcMessage, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { META } from './methods.ts';
 import { isModern, legacyRevision, MODERN } from './revisions.ts';
-import { valueOf } from './text.ts';
 
 export type Verdict =
   /** The simple dialect. `accepted` is the status for what needs no answer: an MCP client expects 202 (R-142). */
@@ -99,10 +97,6 @@ function batchProblem({ messages }: Batch, version: string | undefined): ProxyEr
   }
   const modern = isModern(version) || messages.some((message) => message.kind !== 'malformed' && metaOf(message, CLAIM) !== undefined);
   return modern ? invalid('this revision has no batches') : undefined;
-}
-
-function metaOf({ raw, layout }: RpcMessage, key: string): unknown {
-  return valueOf(raw, memberOf(layout.meta, key));
 }
 
 function invalid(detail: string): ProxyError {

@@ -5,8 +5,8 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders } from 'node:http';
 import { ProxyError } from '../base/errors.ts';
 import { duplicate, memberOf, type Member } from '../wire/envelope.ts';
-import { isObject, type RpcRequest } from '../wire/jsonrpc.ts';
-import { inside, latin1, MAX_MEMBERS, valueOf } from './text.ts';
+import { isObject, paramOf, type RpcRequest } from '../wire/jsonrpc.ts';
+import { inside, latin1, MAX_MEMBERS } from './text.ts';
 
 const MAX_DEPTH = 64; // of a property whose argument is mirrored
 
@@ -21,7 +21,8 @@ const NAMES = new Map([
 ]);
 
 /** Whether the headers say what the body says (R-100 (2) to (4), R-101); that the versions agree is row 9 of R-60. */
-export function checkHeaders({ raw, layout, method }: RpcRequest, headers: IncomingHttpHeaders): ProxyError | undefined {
+export function checkHeaders(request: RpcRequest, headers: IncomingHttpHeaders): ProxyError | undefined {
+  const { method } = request;
   if (headers['mcp-protocol-version'] === undefined) return mismatch('MCP-Protocol-Version is missing');
   if (headers['mcp-method'] === undefined) return mismatch('Mcp-Method is missing');
   if (plain(headers['mcp-method']) !== method) return mismatch('Mcp-Method differs from the method of the body');
@@ -30,7 +31,7 @@ export function checkHeaders({ raw, layout, method }: RpcRequest, headers: Incom
   if (headers['mcp-name'] === undefined) return source === 'taskId' ? undefined : mismatch('Mcp-Name is missing');
   const name = decoded(headers['mcp-name']);
   if (name === undefined) return mismatch('Mcp-Name cannot be decoded');
-  return name === valueOf(raw, memberOf(layout.params, source)) ? undefined : mismatch(`Mcp-Name differs from params.${source}`);
+  return name === paramOf(request, source) ? undefined : mismatch(`Mcp-Name differs from params.${source}`);
 }
 
 /** An argument that a client repeats in `Mcp-Param-<header>`: the chain of `properties` keys that leads to it. */

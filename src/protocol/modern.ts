@@ -3,13 +3,13 @@
 // what changes is spliced in.
 
 import { ProxyError } from '../base/errors.ts';
-import { memberOf, members, splice, type Edit, type Member, type Span } from '../wire/envelope.ts';
-import { isObject, type RpcRequest } from '../wire/jsonrpc.ts';
+import { memberOf, members, splice, valueOf, type Edit, type Member, type Span } from '../wire/envelope.ts';
+import { isObject, metaOf, type RpcRequest } from '../wire/jsonrpc.ts';
 import { urlRequests, type InputRequest } from './input.ts';
 import { initializeResult, type Profile } from './legacy.ts';
 import { META, severityOf } from './methods.ts';
 import { legacyRevision, MODERN, type Era } from './revisions.ts';
-import { inside, MAX_MEMBERS, OPEN, valueOf, without } from './text.ts';
+import { inside, MAX_MEMBERS, OPEN, without } from './text.ts';
 
 /** What a request says of its client. */
 export interface Envelope {
@@ -19,13 +19,13 @@ export interface Envelope {
 }
 
 /** Reads `_meta`, or says what it lacks (R-100 (1), R-48). */
-export function readEnvelope({ raw, layout }: RpcRequest): Envelope | ProxyError {
-  const missing = [META.protocolVersion, META.clientCapabilities].filter((key) => memberOf(layout.meta, key) === undefined);
+export function readEnvelope(request: RpcRequest): Envelope | ProxyError {
+  const missing = [META.protocolVersion, META.clientCapabilities].filter((key) => metaOf(request, key) === undefined);
   if (missing.length > 0) return new ProxyError('bad_envelope', `Missing _meta: ${missing.join(', ')}`);
-  const clientCapabilities = valueOf(raw, memberOf(layout.meta, META.clientCapabilities));
+  const clientCapabilities = metaOf(request, META.clientCapabilities);
   if (!isObject(clientCapabilities)) return new ProxyError('bad_envelope', `Invalid _meta: ${META.clientCapabilities} must be an object`);
-  const level = memberOf(layout.meta, META.logLevel);
-  const logLevel = severityOf(valueOf(raw, level));
+  const level = metaOf(request, META.logLevel);
+  const logLevel = severityOf(level);
   if (level !== undefined && logLevel === undefined) return new ProxyError('bad_envelope', `Invalid _meta: ${META.logLevel} is no log level`);
   return { clientCapabilities, logLevel };
 }

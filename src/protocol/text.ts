@@ -34,15 +34,6 @@ export function without(
   return [...added, ...cut, ...(inMeta ?? [])]; // what is added before what is cut at the same place
 }
 
-/** The value that is written there; `undefined` where there is none, or nothing that is JSON. */
-export function valueOf(raw: Buffer, at: Span | undefined): unknown {
-  try {
-    return at === undefined ? undefined : (JSON.parse(raw.toString('utf8', at.at, at.end)) as unknown);
-  } catch {
-    return undefined;
-  }
-}
-
 /** Text as it is spliced: one character a byte of its UTF-8. */
 export function latin1(text: string): string {
   return Buffer.from(text).toString('latin1');

@@ -9,9 +9,9 @@ import type { World } from '../config/world.ts';
 import { inputKey, inputRequired, inputResponseProblem, retryKey } from '../protocol/input.ts';
 import { canAnswer, missingCapability, TAKES_INPUT } from '../protocol/methods.ts';
 import { stampResult } from '../protocol/modern.ts';
-import { OPEN, valueOf } from '../protocol/text.ts';
-import { memberOf, members } from '../wire/envelope.ts';
-import { encodeResult, paramsOf, textOf, withId, type RpcRequest } from '../wire/jsonrpc.ts';
+import { OPEN } from '../protocol/text.ts';
+import { memberOf, members, valueOf } from '../wire/envelope.ts';
+import { encodeResult, paramOf, paramsOf, textOf, withId, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Caller, Exchange, ModernRequest, Question } from './exchange.ts';
 import type { Relay } from './relay.ts';
 
@@ -71,7 +71,7 @@ export class Parked {
   }
 
   #parkedBy(request: RpcRequest): ParkableCall | undefined {
-    const { requestState } = memberOf(request.layout.params, 'requestState') === undefined ? {} : paramsOf(request);
+    const requestState = paramOf(request, 'requestState');
     return typeof requestState === 'string' ? this.#lot.waiting.get(requestState) : undefined;
   }
 }

@@ -79,7 +79,6 @@ export interface RelayEvents {
 }
 
 const NEWLINE = Buffer.from('\n');
-const CLOSE = 0x7d;
 // What is noted is shown to everybody when the child fails, and these may hold what is one client's alone.
 const STRAY = Buffer.from('(an answer that nobody waits for)\n');
 const NO_MESSAGE = Buffer.from('(a batch with something in it that is no message)\n');
@@ -264,7 +263,7 @@ export class Relay {
   receive(line: Buffer): void {
     const link = this.#link;
     if (link === undefined) return;
-    const id = line[line.length - 1] === CLOSE ? answerId(line) : undefined;
+    const id = answerId(line);
     const call = id && this.#callOf(id.id);
     if (id !== undefined && call !== undefined && (line.length < BIG_BYTES ? isAnswer(line, id) : isUtf8(line))) {
       return this.#answer(call, line, id);
@@ -353,6 +352,7 @@ export class Relay {
 
   #write(exchange: Exchange, request: RpcRequest, link: Link, tap?: Tap, own = false): void {
     const { clock, limits, deadlines } = this.#world;
+    const now = clock.now();
     const token = memberOf(request.layout.meta, 'progressToken');
     const call: Call = {
       id: link.nextId(),
@@ -361,14 +361,14 @@ export class Relay {
       own,
       tap,
       tokenText: token && textOf(request.raw, token),
-      hardEnd: clock.now() + limits.requestHardCapMs,
+      hardEnd: now + limits.requestHardCapMs,
       deadline: undefined,
       gone: false,
     };
     if (!link.write(this.#addressed(request, exchange.caller, call.id))) {
       return this.#settle(call, this.#busy('it does not read what it is sent'));
     }
-    call.deadline = deadlines.add(this.#patience(call), () => this.#timedOut(call));
+    call.deadline = deadlines.add(this.#patience(call, now), () => this.#timedOut(call));
     this.#calls.push(call);
     if (!own) this.#inFlight++;
     if (exchange.caller !== HOUSE) this.#served = this.#served === undefined || this.#served === exchange.caller ? exchange.caller : 'many';
@@ -441,9 +441,9 @@ export class Relay {
   }
 
   /** How long a call may be silent from now on, in milliseconds. */
-  #patience(call: Call): number {
-    const { clock, limits } = this.#world;
-    const left = call.hardEnd - clock.now();
+  #patience(call: Call, now = this.#world.clock.now()): number {
+    const { limits } = this.#world;
+    const left = call.hardEnd - now;
     return limits.requestTimeoutMs === 0 || this.#thinking.has(call.exchange.caller) ? left : Math.min(limits.requestTimeoutMs, left);
   }
 

@@ -11,9 +11,8 @@ import { initializeResult, type Implementation, type Profile } from '../protocol
 import { forwardsNotification, handlingOf, LISTEN, methodNotFound, TAKES_INPUT } from '../protocol/methods.ts';
 import { discoverResult, lacksCapability, serverInfoOf } from '../protocol/modern.ts';
 import type { Era } from '../protocol/revisions.ts';
-import { valueOf } from '../protocol/text.ts';
 import { memberOf } from '../wire/envelope.ts';
-import { encodeResult, paramsOf, textOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
+import { encodeResult, paramOf, paramsOf, textOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { incoming, outgoing } from './eras.ts';
 import { SIMPLE, type Caller, type Exchange } from './exchange.ts';
 import { HeldOpen } from './held-open.ts';
@@ -335,7 +334,7 @@ export class McpServer {
       return 'handled';
     }
     if (method === 'tools/call') {
-      const declared = this.#toolHeaders.of(valueOf(request.raw, memberOf(request.layout.params, 'name')));
+      const declared = this.#toolHeaders.of(paramOf(request, 'name'));
       if (declared === undefined) {
         this.#subscriptions.add(this.#toolHeaders);
         return this.#after(exchange, request, Infinity, (done) => this.#toolHeaders.load(done));

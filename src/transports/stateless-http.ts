@@ -10,11 +10,10 @@ import { empty } from '../http/reply.ts';
 import { LISTEN, META, methodNotFound } from '../protocol/methods.ts';
 import { checkHeaders, checkParamHeaders } from '../protocol/mirror.ts';
 import { isLegacyOnly, readEnvelope } from '../protocol/modern.ts';
-import { valueOf } from '../protocol/text.ts';
 import type { Caller, Declared, Exchange, ModernRequest } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
-import { memberOf, oneLine } from '../wire/envelope.ts';
-import { isObject, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
+import { oneLine } from '../wire/envelope.ts';
+import { isObject, metaOf, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent, SseStream } from '../wire/sse.ts';
 import { acceptable, answered, encoded } from './answer.ts';
 
@@ -42,7 +41,7 @@ export class StatelessHttpTransport {
     if (isLegacyOnly(body.method)) throw methodNotFound(body.method, 404);
     if (body.method === LISTEN) checkListen(body, accepts);
 
-    const clientInfo = valueOf(body.raw, memberOf(body.layout.meta, META.clientInfo));
+    const clientInfo = metaOf(body, META.clientInfo);
     const declared = { capabilities: envelope.clientCapabilities, clientInfo };
     const modern: ModernRequest = {
       logLevel: envelope.logLevel,

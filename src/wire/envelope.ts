@@ -1,18 +1,31 @@
 // Where the members of a raw JSON message lie, and how to change some of them without touching the rest. Every
-// other byte goes on as it came: digits beyond 2^53, key order, escapes. The scanner decides nothing. What it finds is
-// right in text that `JSON.parse` accepts; in any other it finds something, and comes to an end.
+// other byte goes on as it came: digits beyond 2^53, key order, escapes. The scanner accepts what `JSON.parse` accepts
+// (RFC 8259), and makes no value of it: megabytes are judged where they lie.
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
+const COLON = 0x3a;
 const OPEN = 0x7b;
 const OPEN_ARRAY = 0x5b;
-const CLOSE = 0x7d;
-const CLOSE_ARRAY = 0x5d;
+const TO_CLOSE = 2; // from an opening bracket of either kind to the closing one
 const LF = 10;
 const CR = 13;
 const SPACE = 0x20;
+/** Instead of an end: this is not JSON. */
+const NONE = -1;
+const WORDS = ['true', 'false', 'null'];
+const [MINUS, PLUS, POINT, ZERO, NINE] = [0x2d, 0x2b, 0x2e, 0x30, 0x39];
+const [LETTER_A, LETTER_E, LETTER_F, LETTER_U] = [0x61, 0x65, 0x66, 0x75];
+const LOWER = 0x20; // the bit that makes a letter a small one
+const ESCAPED = new Uint8Array(256);
+for (const c of Buffer.from('"\\/bfnrt')) ESCAPED[c] = 1;
+/** What each byte of a string is. */
+const PLAIN = 0;
+const IN_STRING = new Uint8Array(256).fill(1, 0, SPACE).fill(1, QUOTE, QUOTE + 1).fill(1, BACKSLASH, BACKSLASH + 1);
+const SHORT = 32; // bytes of a string that are walked
 const FEW = 8; // names that are compared sooner than they are put into a Set
+const FEW_BYTES = 256; // that are copied sooner by a loop than by a call
 
 /** A stretch of bytes: from `at` up to but not including `end`. */
 export interface Span {
@@ -31,21 +44,32 @@ export interface Edit extends Span {
   readonly text: string;
 }
 
+/** The objects of a message whose members the proxy may change: empty where there is none. */
+export interface Layout {
+  readonly top: readonly Member[];
+  /** The members of `params`, and of `params._meta`. */
+  readonly params: readonly Member[];
+  readonly meta: readonly Member[];
+}
+
+/** Judges a whole JSON text and, in the same pass, lays a message out: at most `limit` + 1 members of each object. `undefined`: not JSON. */
+export function layoutOf(raw: Buffer, limit: number): Layout | undefined {
+  const layout = { top: [], params: [], meta: [] };
+  const at = skipSpace(raw, 0);
+  const end = raw[at] === OPEN ? skipObject(raw, at, limit, layout.top, 'params', layout) : skipValue(raw, at);
+  return end !== NONE && skipSpace(raw, end) === raw.length ? layout : undefined;
+}
+
+/** The byte with which the value of a JSON text begins. */
+export function opening(raw: Buffer): number | undefined {
+  return raw[skipSpace(raw, 0)];
+}
+
 /** The members of the object that begins at `at`, white space aside; at most `limit` + 1. None where there is no object. */
 export function members(raw: Buffer, limit: number, at = 0): Member[] {
   const found: Member[] = [];
   const open = skipSpace(raw, at);
-  if (raw[open] !== OPEN) return found;
-  let i = skipSpace(raw, open + 1);
-  while (raw[i] === QUOTE && found.length <= limit) {
-    const nameAt = i;
-    const nameEnd = skipString(raw, i);
-    const valueAt = skipSpace(raw, skipSpace(raw, nameEnd) + 1);
-    const end = skipValue(raw, valueAt);
-    found.push({ name: nameOf(raw, nameAt, nameEnd), nameAt, at: valueAt, end });
-    i = skipSpace(raw, end);
-    if (raw[i] === COMMA) i = skipSpace(raw, i + 1);
-  }
+  if (raw[open] === OPEN) skipObject(raw, open, limit, found);
   return found;
 }
 
@@ -55,12 +79,13 @@ export function elements(raw: Buffer, limit: number, at = 0): Span[] {
   const open = skipSpace(raw, at);
   if (raw[open] !== OPEN_ARRAY) return found;
   let i = skipSpace(raw, open + 1);
-  while (i < raw.length && raw[i] !== CLOSE_ARRAY && found.length <= limit) {
+  while (found.length <= limit) {
     const end = skipValue(raw, i);
-    if (end === i) break; // no value begins with this byte
+    if (end === NONE) break;
     found.push({ at: i, end });
     i = skipSpace(raw, end);
-    if (raw[i] === COMMA) i = skipSpace(raw, i + 1);
+    if (raw[i] !== COMMA) break;
+    i = skipSpace(raw, i + 1);
   }
   return found;
 }
@@ -115,12 +140,20 @@ export function splice(raw: Buffer, edits: readonly Edit[]): Buffer {
   let read = 0;
   let write = 0;
   for (const edit of ordered) {
-    write += raw.copy(out, write, read, edit.at);
+    write = copy(raw, read, edit.at, out, write);
     write += out.write(edit.text, write, 'latin1');
     read = edit.end;
   }
-  raw.copy(out, write, read);
+  copy(raw, read, raw.length, out, write);
   return out;
+}
+
+/** Copies a stretch of bytes to `write` of another buffer, and answers where it ends there. */
+function copy(raw: Buffer, at: number, end: number, out: Buffer, write: number): number {
+  if (end - at > FEW_BYTES) return write + raw.copy(out, write, at, end);
+  let to = write;
+  for (let from = at; from < end; ) out[to++] = raw[from++] as number;
+  return to;
 }
 
 /**
@@ -155,38 +188,80 @@ export interface AnswerId extends Span {
   readonly value: Span;
 }
 
-const HEAD = /^\{"jsonrpc":"2\.0","id":(\d{1,15}),"(?:result|error)":/;
-const TAIL = /,"jsonrpc":"2\.0","id":(\d{1,15})\}$/;
-const LOOK = 48; // bytes; both patterns fit
+const HEAD = '{"jsonrpc":"2.0","id":';
+const TAIL = /,"jsonrpc":"2\.0","id":(0|[1-9]\d{0,14})\}$/;
+const TAIL_BYTES = 48; // it fits
+const MAX_DIGITS = 15;
 
 /**
  * The id of an answer at one of the two places where servers write it: in the first members, or in the last. Reads
  * only the ends, so the size of the message does not matter. `undefined`: it has to be parsed to know.
  */
 export function answerId(raw: Buffer): AnswerId | undefined {
-  const start = raw.toString('latin1', 0, LOOK);
-  const head = HEAD.exec(start);
-  if (head?.[1] !== undefined) return { id: Number(head[1]), at: 22, end: 22 + head[1].length, value: { at: head[0].length, end: raw.length - 1 } };
-  const at = start.startsWith('{"result":') ? 10 : start.startsWith('{"error":') ? 9 : undefined;
-  const tail = at === undefined ? null : TAIL.exec(raw.toString('latin1', Math.max(0, raw.length - LOOK)));
+  if (isAt(raw, 0, HEAD)) {
+    let [id, end] = [0, HEAD.length];
+    for (let c = raw[end] as number; c >= ZERO && c <= NINE; c = raw[++end] as number) id = 10 * id + c - ZERO;
+    const value = isAt(raw, end, ',"result":') ? end + 10 : isAt(raw, end, ',"error":') ? end + 9 : undefined;
+    const isNumber = raw[HEAD.length] === ZERO ? end === HEAD.length + 1 : end <= HEAD.length + MAX_DIGITS;
+    if (value === undefined || end === HEAD.length || !isNumber || raw[raw.length - 1] !== OPEN + TO_CLOSE) return undefined;
+    return { id, at: HEAD.length, end, value: { at: value, end: raw.length - 1 } };
+  }
+  const at = isAt(raw, 0, '{"result":') ? 10 : isAt(raw, 0, '{"error":') ? 9 : undefined;
+  const tail = at === undefined ? null : TAIL.exec(raw.toString('latin1', Math.max(0, raw.length - TAIL_BYTES)));
   if (at === undefined || tail?.[1] === undefined) return undefined;
   return { id: Number(tail[1]), at: raw.length - 1 - tail[1].length, end: raw.length - 1, value: { at, end: raw.length - tail[0].length } };
 }
 
-/** Whether one value, without white space around it, fills this stretch of a JSON text. */
+/** Whether one JSON value, without white space around it, fills this stretch. */
 export function isValue(raw: Buffer, { at, end }: Span): boolean {
   return skipValue(raw, at) === end;
 }
 
+/** The short strings that were read last, each at a place that its length and three of its bytes decide: most messages have the same few. */
+const lately: string[] = new Array<string>(256).fill('');
+const MAX_WORD_BYTES = 64;
+const IS_PLAIN = /^[ !#-[\]-\x7f]*$/; // ASCII without escapes
+
+/** What stands between the quotes of a string, as it is written: one character a byte. */
+function written(raw: Buffer, quoteAt: number, end: number): string {
+  const at = quoteAt + 1;
+  const bytes = end - 1 - at;
+  const place = (5 * bytes + 7 * (raw[at] as number) + 3 * (raw[at + (bytes >> 1)] as number) + (raw[end - 2] as number)) & 255;
+  const known = lately[place] as string;
+  if (known.length === bytes && isAt(raw, at, known)) return known;
+  const text = raw.toString('latin1', at, at + bytes);
+  if (bytes <= MAX_WORD_BYTES) lately[place] = text;
+  return text;
+}
+
+/** Names are compared as the Latin-1 view of their UTF-8 bytes. An escaped name is the same name: "\u0069d" is "id". */
 function nameOf(raw: Buffer, at: number, end: number): string {
-  const text = raw.toString('latin1', at + 1, end - 1);
+  const text = written(raw, at, end);
   if (!text.includes('\\')) return text;
   try {
-    // An escaped name is the same name: "\u0069d" is "id". Names are compared as the Latin-1 view of their UTF-8 bytes.
     return Buffer.from(JSON.parse(raw.toString('utf8', at, end)) as string).toString('latin1');
   } catch {
     return text; // not JSON
   }
+}
+
+/** The value that is written there; `undefined` where there is none, or nothing that is JSON. */
+export function valueOf(raw: Buffer, span: Span | undefined): unknown {
+  if (span === undefined) return undefined;
+  const { at, end } = span;
+  const text = raw[at] === QUOTE && end - at <= MAX_WORD_BYTES ? written(raw, at, end) : undefined;
+  if (text !== undefined && IS_PLAIN.test(text)) return text;
+  try {
+    return JSON.parse(raw.toString('utf8', at, end)) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether this text stands here, one byte a character. */
+function isAt(raw: Buffer, at: number, text: string): boolean {
+  for (let k = 0; k < text.length; k++) if (raw[at + k] !== text.charCodeAt(k)) return false;
+  return true;
 }
 
 function skipSpace(raw: Buffer, at: number): number {
@@ -195,41 +270,137 @@ function skipSpace(raw: Buffer, at: number): number {
   return i;
 }
 
-/** From an opening quote to behind the closing one. Long strings are searched, short ones walked. */
-function skipString(raw: Buffer, at: number): number {
-  const near = Math.min(raw.length, at + 64);
-  let i = at + 1;
-  for (; i < near; i++) {
-    if (raw[i] === QUOTE) return i + 1;
-    if (raw[i] === BACKSLASH) i++;
-  }
+/** To behind the object that begins here, its members noted on the way; those of its member `into`, if that is an object, go into `layout`. */
+function skipObject(raw: Buffer, at: number, limit: number, found: Member[], into?: 'params' | '_meta', layout?: { params: Member[]; meta: Member[] }): number {
+  let i = skipSpace(raw, at + 1);
+  if (raw[i] === OPEN + TO_CLOSE) return i + 1;
   for (;;) {
-    const quote = raw.indexOf(QUOTE, i);
-    if (quote === -1) return raw.length;
-    let slash = quote;
-    while (slash > i && raw[slash - 1] === BACKSLASH) slash--;
-    if ((quote - slash) % 2 === 0) return quote + 1;
-    i = quote + 1;
+    const nameAt = i;
+    const nameEnd = raw[i] === QUOTE ? skipString(raw, i) : NONE;
+    if (nameEnd === NONE) return NONE;
+    i = skipSpace(raw, nameEnd);
+    if (raw[i] !== COLON) return NONE;
+    const valueAt = skipSpace(raw, i + 1);
+    const name = nameOf(raw, nameAt, nameEnd);
+    let end: number;
+    if (layout === undefined || name !== into || raw[valueAt] !== OPEN) end = skipValue(raw, valueAt);
+    else if (into === 'params') end = skipObject(raw, valueAt, limit, layout.params, '_meta', layout);
+    else end = skipObject(raw, valueAt, limit, layout.meta);
+    if (end === NONE) return NONE;
+    if (found.length <= limit) found.push({ name, nameAt, at: valueAt, end });
+    i = skipSpace(raw, end);
+    if (raw[i] === OPEN + TO_CLOSE) return i + 1;
+    if (raw[i] !== COMMA) return NONE;
+    i = skipSpace(raw, i + 1);
   }
 }
 
+/** To behind the value that begins here. Without recursion: how deep it is is not for us to say. */
 function skipValue(raw: Buffer, at: number): number {
-  if (raw[at] === QUOTE) return skipString(raw, at);
-  if (raw[at] === OPEN || raw[at] === OPEN_ARRAY) {
-    let depth = 0;
-    for (let i = at; i < raw.length; ) {
-      const c = raw[i];
-      if (c === QUOTE) {
-        i = skipString(raw, i);
+  const open: number[] = []; // the brackets that are open
+  let i = at;
+  for (;;) {
+    const c = raw[i];
+    if (c === OPEN || c === OPEN_ARRAY) {
+      i = skipSpace(raw, i + 1);
+      if (raw[i] === c + TO_CLOSE) i++;
+      else {
+        open.push(c);
+        if (c === OPEN) i = skipName(raw, i);
+        if (i === NONE) return NONE;
         continue;
       }
-      i++;
-      if (c === OPEN || c === OPEN_ARRAY) depth++;
-      else if ((c === CLOSE || c === CLOSE_ARRAY) && --depth === 0) return i;
+    } else {
+      i = c === QUOTE ? skipString(raw, i) : skipLiteral(raw, i);
+      if (i === NONE) return NONE;
     }
-    return raw.length;
+    // Behind a value: behind all that ends here, too.
+    for (;;) {
+      if (open.length === 0) return i;
+      const bracket = open[open.length - 1] as number;
+      i = skipSpace(raw, i);
+      if (raw[i] === COMMA) {
+        i = skipSpace(raw, i + 1);
+        if (bracket === OPEN) i = skipName(raw, i);
+        if (i === NONE) return NONE;
+        break;
+      }
+      if (raw[i] !== bracket + TO_CLOSE) return NONE;
+      open.pop();
+      i++;
+    }
   }
+}
+
+/** From the name of a member to its value. */
+function skipName(raw: Buffer, at: number): number {
+  const end = raw[at] === QUOTE ? skipString(raw, at) : NONE;
+  const i = end === NONE ? NONE : skipSpace(raw, end);
+  return i !== NONE && raw[i] === COLON ? skipSpace(raw, i + 1) : NONE;
+}
+
+/** To behind `true`, `false`, `null` or a number. */
+function skipLiteral(raw: Buffer, at: number): number {
+  for (const word of WORDS) if (isAt(raw, at, word)) return at + word.length;
+  let i = raw[at] === MINUS ? at + 1 : at;
+  i = raw[i] === ZERO ? i + 1 : skipDigits(raw, i);
+  if (i !== NONE && raw[i] === POINT) i = skipDigits(raw, i + 1);
+  if (i === NONE || ((raw[i] as number) | LOWER) !== LETTER_E) return i;
+  const isSigned = raw[i + 1] === MINUS || raw[i + 1] === PLUS;
+  return skipDigits(raw, isSigned ? i + 2 : i + 1);
+}
+
+function skipDigits(raw: Buffer, at: number): number {
   let i = at;
-  for (let c = raw[i]; c !== undefined && c !== COMMA && c !== CLOSE && c !== CLOSE_ARRAY && c > SPACE; c = raw[i]) i++;
-  return i;
+  for (let c = raw[i] as number; c >= ZERO && c <= NINE; c = raw[i] as number) i++;
+  return i === at ? NONE : i;
+}
+
+/** From an opening quote to behind the closing one. */
+function skipString(raw: Buffer, at: number): number {
+  let i = at + 1;
+  for (const far = at + SHORT; i < far; ) {
+    const c = raw[i] as number;
+    if (IN_STRING[c] === PLAIN) i++;
+    else if (c === QUOTE) return i + 1;
+    else if (c !== BACKSLASH) return NONE; // a control character, or the end
+    else if ((i = skipEscape(raw, i)) === NONE) return NONE;
+  }
+  return skipLongString(raw, i);
+}
+
+/** The same from the middle of a string that is longer: four bytes at a time. */
+function skipLongString(raw: Buffer, at: number): number {
+  const words = new DataView(raw.buffer, raw.byteOffset, raw.length);
+  const last = raw.length - 4;
+  let i = at;
+  for (;;) {
+    for (; i <= last; i += 4) {
+      const word = words.getInt32(i, true);
+      const quote = word ^ 0x22222222;
+      const slash = word ^ 0x5c5c5c5c;
+      // The top bit of a byte that is 0 in one of the first two, or below 0x20 in the third, and of hardly any other.
+      if ((((quote - 0x01010101) & ~quote) | ((slash - 0x01010101) & ~slash) | ((word - 0x20202020) & ~word)) & 0x80808080) break;
+    }
+    while (IN_STRING[raw[i] as number] === PLAIN) i++;
+    if (raw[i] === QUOTE) return i + 1;
+    if (raw[i] !== BACKSLASH) return NONE;
+    if ((i = skipEscape(raw, i)) === NONE) return NONE;
+  }
+}
+
+function skipEscape(raw: Buffer, at: number): number {
+  const c = raw[at + 1] as number;
+  if (ESCAPED[c] === 1) return at + 2;
+  return c === LETTER_U && isHex(raw, at + 2) ? at + 6 : NONE;
+}
+
+/** Whether four hexadecimal digits stand here. */
+function isHex(raw: Buffer, at: number): boolean {
+  for (let i = at; i < at + 4; i++) {
+    const c = raw[i] as number;
+    const letter = c | LOWER;
+    if (!(c >= ZERO && c <= NINE) && !(letter >= LETTER_A && letter <= LETTER_F)) return false;
+  }
+  return true;
 }

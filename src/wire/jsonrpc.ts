@@ -2,17 +2,12 @@
 // are its bytes, so the layout of the members that may have to change is kept with it.
 
 import { isUtf8 } from 'node:buffer';
-import { duplicate, elements, isValue, memberOf, members, splice, type AnswerId, type Member } from './envelope.ts';
+import { duplicate, elements, isValue, layoutOf, memberOf, members, opening, splice, valueOf, type AnswerId, type Layout, type Member } from './envelope.ts';
+
+const OPEN = 0x7b;
+const OPEN_ARRAY = 0x5b;
 
 export type Id = string | number;
-
-/** Where the members lie that the proxy may change. */
-export interface Layout {
-  readonly top: readonly Member[];
-  /** The members of `params`, and of `params._meta`; empty where there is none. */
-  readonly params: readonly Member[];
-  readonly meta: readonly Member[];
-}
 
 interface Envelope {
   /** The message as it came. */
@@ -65,45 +60,44 @@ export interface ReadBounds {
   readonly maxMembers: number;
 }
 
-/** From this size on, text is parsed as Latin-1 (structure only, three times as fast) and not as UTF-8. */
+/** From this size on a message is big: an answer is passed on unjudged, and its id set in place. */
 export const BIG_BYTES = 16 * 1024;
 
 /** Reads one JSON text: a message, a batch, or the reason why it is neither. Never throws. */
 export function readMessage(text: Buffer, bounds: ReadBounds): RpcMessage | Batch | Malformed {
   const raw = text[0] === 0xef && text[1] === 0xbb && text[2] === 0xbf ? text.subarray(3) : text; // a byte order mark
   if (!isUtf8(raw)) return malformed('json', 'not valid UTF-8');
-  let value: unknown;
-  try {
-    value = JSON.parse(raw.length < BIG_BYTES ? raw.toString() : raw.toString('latin1'));
-  } catch {
-    return malformed('json', 'not valid JSON');
-  }
-  if (!Array.isArray(value)) return toMessage(value, raw, bounds);
-  if (value.length === 0) return malformed('shape', 'an empty batch');
-  if (value.length > bounds.maxBatch) return malformed('shape', `a batch of more than ${bounds.maxBatch} messages`);
+  const layout = layoutOf(raw, bounds.maxMembers);
+  if (layout === undefined) return malformed('json', 'not valid JSON');
+  if (opening(raw) !== OPEN_ARRAY) return toMessage(raw, layout, bounds);
   const spans = elements(raw, bounds.maxBatch);
-  const latin1 = raw.length >= BIG_BYTES;
-  return {
-    kind: 'batch',
-    messages: value.map((element, k) => toMessage(element, raw.subarray(spans[k]?.at, spans[k]?.end), bounds, latin1)),
-  };
+  if (spans.length === 0) return malformed('shape', 'an empty batch');
+  if (spans.length > bounds.maxBatch) return malformed('shape', `a batch of more than ${bounds.maxBatch} messages`);
+  const messages = spans.map(({ at, end }) => {
+    const element = raw.subarray(at, end);
+    return toMessage(element, layoutOf(element, bounds.maxMembers) as Layout, bounds);
+  });
+  return { kind: 'batch', messages };
 }
 
 /** Whether a line with an id where servers write it is a response and no more; `false`: `readMessage` has to tell. */
 export function isAnswer(raw: Buffer, { value }: AnswerId): boolean {
-  if (!isUtf8(raw) || !isValue(raw, value)) return false;
-  try {
-    JSON.parse(raw.toString('latin1'));
-    return true;
-  } catch {
-    return false;
-  }
+  return isUtf8(raw) && isValue(raw, value);
 }
 
 /** The parsed `params` of a message with its strings decoded, or an empty object. */
-export function paramsOf(message: RpcMessage): Record<string, unknown> {
-  const at = memberOf(message.layout.top, 'params');
-  return at === undefined ? {} : (JSON.parse(message.raw.toString('utf8', at.at, at.end)) as Record<string, unknown>);
+export function paramsOf({ raw, layout }: RpcMessage): Record<string, unknown> {
+  return (valueOf(raw, memberOf(layout.top, 'params')) as Record<string, unknown> | undefined) ?? {};
+}
+
+/** One member of `params` with its strings decoded; `undefined` where there is none. */
+export function paramOf({ raw, layout }: RpcMessage, name: string): unknown {
+  return valueOf(raw, memberOf(layout.params, name));
+}
+
+/** The same of `params._meta`. */
+export function metaOf({ raw, layout }: RpcMessage, name: string): unknown {
+  return valueOf(raw, memberOf(layout.meta, name));
 }
 
 /** A member's value as it was written, one character a byte. */
@@ -141,45 +135,38 @@ function encode(idText: string, member: 'result' | 'error', value: unknown): Buf
   ]);
 }
 
-function toMessage(value: unknown, raw: Buffer, bounds: ReadBounds, latin1 = raw.length >= BIG_BYTES): RpcMessage | Malformed {
-  if (!isObject(value)) return malformed('shape', 'expected a JSON object');
-  const top = members(raw, bounds.maxMembers);
-  const [idMember, ...moreIds] = top.filter(({ name }) => name === 'id');
-  const idText = idMember !== undefined && moreIds.length === 0 && isId(value['id']) ? textOf(raw, idMember) : undefined;
+function toMessage(raw: Buffer, layout: Layout, bounds: ReadBounds): RpcMessage | Malformed {
+  const { top } = layout;
+  if (opening(raw) !== OPEN) return malformed('shape', 'expected a JSON object');
+  const idMember = memberOf(top, 'id');
+  const id = valueOf(raw, idMember);
+  const isOne = idMember === top.findLast(({ name }) => name === 'id');
+  const idText = idMember !== undefined && isOne && isId(id) ? textOf(raw, idMember) : undefined;
   const wrong = (detail: string) => malformed('shape', detail, idText);
 
-  const problem = crowded(top, bounds) ?? (value['jsonrpc'] === '2.0' ? undefined : '"jsonrpc" must be "2.0"');
+  const problem = crowded(top, bounds) ?? (valueOf(raw, memberOf(top, 'jsonrpc')) === '2.0' ? undefined : '"jsonrpc" must be "2.0"');
   if (problem !== undefined) return wrong(problem);
 
-  const { method, params } = value;
-  // After a Latin-1 parse, what is kept is read once more as the UTF-8 that it is.
-  const read = (name: string): unknown => {
-    const member = latin1 ? memberOf(top, name) : undefined;
-    return member === undefined ? value[name] : JSON.parse(raw.toString('utf8', member.at, member.end));
-  };
-  const id = read('id');
+  const method = memberOf(top, 'method');
+  const result = memberOf(top, 'result');
+  const error = memberOf(top, 'error');
   if (method === undefined) {
-    if ('result' in value === 'error' in value) return wrong('neither a request, a notification nor a response');
+    if ((result === undefined) === (error === undefined)) return wrong('neither a request, a notification nor a response');
     if (id !== null && !isId(id)) return wrong('the id of a response must be a string, an integer or null');
-    const layout = { top, params: [], meta: [] };
-    return 'result' in value
-      ? { kind: 'response', raw, layout, id, result: read('result') }
-      : { kind: 'response', raw, layout, id, error: read('error') };
+    return result === undefined
+      ? { kind: 'response', raw, layout, id, error: valueOf(raw, error) }
+      : { kind: 'response', raw, layout, id, result: valueOf(raw, result) };
   }
 
-  if (typeof method !== 'string') return wrong('"method" must be a string');
-  if ('result' in value || 'error' in value) return wrong('a message with a method has neither a result nor an error');
-  if (params !== undefined && !isObject(params)) return wrong('"params" must be an object');
-  const paramsMember = memberOf(top, 'params');
-  const inParams = paramsMember === undefined ? [] : members(raw, bounds.maxMembers, paramsMember.at);
-  const metaMember = isObject(params?.['_meta']) ? memberOf(inParams, '_meta') : undefined;
-  const inMeta = metaMember === undefined ? [] : members(raw, bounds.maxMembers, metaMember.at);
-  const nested = crowded(inParams, bounds) ?? crowded(inMeta, bounds);
+  const name = valueOf(raw, method);
+  const params = memberOf(top, 'params');
+  if (typeof name !== 'string') return wrong('"method" must be a string');
+  if (result !== undefined || error !== undefined) return wrong('a message with a method has neither a result nor an error');
+  if (params !== undefined && raw[params.at] !== OPEN) return wrong('"params" must be an object');
+  const nested = crowded(layout.params, bounds) ?? crowded(layout.meta, bounds);
   if (nested !== undefined) return wrong(nested);
 
-  const layout = { top, params: inParams, meta: inMeta };
-  const name = read('method') as string;
-  if (!('id' in value)) return { kind: 'notification', raw, layout, method: name };
+  if (idMember === undefined) return { kind: 'notification', raw, layout, method: name };
   if (idText === undefined || !isId(id)) return wrong('the id of a request must be a string or an integer');
   return { kind: 'request', raw, layout, id, idText, method: name };
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { answerId, duplicate, elements, members, oneLine, removal, splice, spliceInPlace, type Edit, type Member } from '../../src/wire/envelope.ts';
+import { answerId, duplicate, elements, layoutOf, members, oneLine, removal, splice, spliceInPlace, type Edit, type Member } from '../../src/wire/envelope.ts';
 import { LONG_STRINGS, nested, SPACES, STRINGS, VALUES } from './nasty.ts';
 
 type Pair = readonly [name: string, value: string];
@@ -322,6 +322,48 @@ test('the scanner comes to an end on any bytes, and what it finds lies in them i
         from = end;
       }
     }
+  }
+});
+
+/** Whether the scanner says of a text in UTF-8 what `JSON.parse` says. */
+function isJudged(raw: Buffer): void {
+  let isJson = true;
+  try {
+    parse(raw);
+  } catch {
+    isJson = false;
+  }
+  assert.equal(layoutOf(raw, 10) !== undefined, isJson, JSON.stringify(raw.toString()));
+}
+
+test('the scanner takes what JSON.parse takes and nothing else: every byte at every place of a short and of a long string', () => {
+  for (const length of [0, 3, 31, 32, 33, 36, 71]) {
+    for (const front of ['', ' ', '  ', '   ']) {
+      const raw = Buffer.from(`${front}["${'x'.repeat(length)}\\\\\\"\\u00e9\\n${'y'.repeat(6)}"]`);
+      isJudged(raw);
+      for (let at = 0; at < raw.length; at++) {
+        isJudged(raw.subarray(0, at));
+        for (let byte = 0; byte < 128; byte++) isJudged(Buffer.concat([raw.subarray(0, at), Buffer.of(byte), raw.subarray(at + 1)]));
+      }
+    }
+  }
+});
+
+test('the scanner takes what JSON.parse takes and nothing else: every short text of the signs that numbers and words are made of', () => {
+  const signs = ['-', '+', '0', '1', '9', '.', 'e', 'E', ' ', '\t'];
+  const texts = (length: number): string[] => (length === 0 ? [''] : texts(length - 1).flatMap((text) => signs.map((sign) => text + sign)));
+  for (const text of [0, 1, 2, 3, 4, 5].flatMap(texts)) isJudged(Buffer.from(text));
+  for (const word of ['true', 'false', 'null', 'True', 'nul', 'truefalse', 'NaN', 'Infinity', 'undefined', 'nullnull', 'true ', ' false', '\u00a0true', '\ufefftrue', '\vtrue', '\ftrue']) {
+    for (const text of [word, `[${word}]`, `{"a":${word}}`, `[1,${word}]`]) isJudged(Buffer.from(text));
+  }
+});
+
+test('the scanner takes what JSON.parse takes and nothing else: brackets, commas, colons and quotes in any order', () => {
+  const tokens = ['{', '}', '[', ']', ',', ':', '"a"', '1', '"params"', '"_meta"'];
+  const texts = (length: number): string[] => (length === 0 ? [''] : texts(length - 1).flatMap((text) => tokens.map((token) => text + token)));
+  for (const text of [1, 2, 3, 4, 5].flatMap(texts)) {
+    isJudged(Buffer.from(text));
+    isJudged(Buffer.from(`{"params":{"_meta":{"a":${text}}}}`));
   }
 });
 
