@@ -46,7 +46,7 @@ export interface ModernRequest {
   /** The severity from which on it wants log lines; without it, none. */
   readonly logLevel: number | undefined;
   /** Whether its headers repeat what its arguments say. */
-  checkParams(declared: readonly ParamHeader[]): ProxyError | undefined;
+  checkParams(declared: readonly ParamHeader[], request: RpcRequest): ProxyError | undefined;
 }
 
 /** It does not hold the request itself: that may be ten megabytes, and the call may last an hour. */

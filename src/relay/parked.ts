@@ -7,8 +7,9 @@ import { ProxyError } from '../base/errors.ts';
 import { secretId } from '../base/ids.ts';
 import type { World } from '../config/world.ts';
 import { inputKey, inputRequired, inputResponseProblem, retryKey } from '../protocol/input.ts';
+import type { Profile } from '../protocol/legacy.ts';
 import { canAnswer, missingCapability, TAKES_INPUT } from '../protocol/methods.ts';
-import { stampResult } from '../protocol/modern.ts';
+import { serverInfoOf, stampResult } from '../protocol/modern.ts';
 import { OPEN } from '../protocol/text.ts';
 import { memberOf, members, valueOf } from '../wire/envelope.ts';
 import { encodeResult, paramOf, paramsOf, textOf, withId, type RpcRequest } from '../wire/jsonrpc.ts';
@@ -26,16 +27,16 @@ interface Lot {
   readonly waiting: Map<string, ParkableCall>;
   /** Calls that have an HTTP request now. Few enough for a list; see `Deadlines` for why. */
   readonly legged: ParkableCall[];
-  /** The identity of the running child as JSON text. */
-  serverInfo(): Buffer | undefined;
+  /** What runs, or ran last. */
+  profile(): Profile | undefined;
 }
 
 export class Parked {
   readonly #lot: Lot;
 
-  /** `serverInfo`: the identity of the running child as JSON text. */
-  constructor(relay: Relay, world: World, serverInfo: () => Buffer | undefined) {
-    this.#lot = { relay, world, waiting: new Map(), legged: [], serverInfo };
+  /** `profile`: what runs, or ran last. */
+  constructor(relay: Relay, world: World, profile: () => Profile | undefined) {
+    this.#lot = { relay, world, waiting: new Map(), legged: [], profile };
   }
 
   /** A request of a modern client on its way to the relay, as a call that may be parked where it can become one. */
@@ -89,7 +90,7 @@ class ParkableCall implements Exchange, Caller {
   modern: ModernRequest | undefined;
   readonly #lot: Lot;
   readonly #method: string;
-  /** What a retry must have in common with the call; only for clients that can be asked. */
+  /** What a retry must have in common with the call; only for clients that can be asked, and by children that ask: it is costly. */
   readonly #key: string;
   #leg: Exchange | undefined;
   #token: string | undefined;
@@ -106,7 +107,8 @@ class ParkableCall implements Exchange, Caller {
     this.#method = request.method;
     this.declared = leg.caller.declared;
     const { sampling, elicitation, roots } = this.declared.capabilities;
-    this.#key = sampling === undefined && elicitation === undefined && roots === undefined ? '' : retryKey(request);
+    const asks = !lot.relay.connected || lot.profile()?.era !== 'modern';
+    this.#key = !asks || (sampling ?? elicitation ?? roots) === undefined ? '' : retryKey(request);
     this.#attach(leg, request);
   }
 
@@ -201,7 +203,7 @@ class ParkableCall implements Exchange, Caller {
   /** Answers the HTTP request with what the child has asked; the call goes on without one. */
   #park(): void {
     const leg = this.#leg;
-    const { waiting, world, serverInfo } = this.#lot;
+    const { waiting, world, profile } = this.#lot;
     this.#collecting = undefined;
     if (leg === undefined || this.#questions.size === 0) return; // the child has withdrawn them
     const state = secretId();
@@ -213,7 +215,7 @@ class ParkableCall implements Exchange, Caller {
       const at = memberOf(request.layout.top, 'params');
       return { key, method: request.method, params: at && request.raw.subarray(at.at, at.end) };
     });
-    leg.settle(stampResult(encodeResult(leg.idText, inputRequired(asked, state)), this.#method, serverInfo()));
+    leg.settle(stampResult(encodeResult(leg.idText, inputRequired(asked, state)), this.#method, serverInfoOf(profile() as Profile)));
   }
 
   #unpark(): void {

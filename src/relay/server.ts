@@ -9,7 +9,7 @@ import type { World } from '../config/world.ts';
 import { initializeResultOf } from '../protocol/bridge.ts';
 import { initializeResult, type Implementation, type Profile } from '../protocol/legacy.ts';
 import { forwardsNotification, handlingOf, LISTEN, methodNotFound, TAKES_INPUT } from '../protocol/methods.ts';
-import { discoverResult, lacksCapability, serverInfoOf } from '../protocol/modern.ts';
+import { discoverResult, lacksCapability } from '../protocol/modern.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { memberOf } from '../wire/envelope.ts';
 import { encodeResult, paramOf, paramsOf, textOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
@@ -92,7 +92,7 @@ export class McpServer {
     });
     this.#subscriptions = new Subscriptions(name, world, this.#relay, owned);
     this.#questions = new ServerRequests(this.#relay, () => this.#owner, world.limits.maxQuestions);
-    this.#parked = new Parked(this.#relay, world, () => serverInfoOf(this.#peer()));
+    this.#parked = new Parked(this.#relay, world, () => this.#profile);
     this.#held = new HeldOpen(this.#relay, world);
     this.#listens = new Listens(name, world, this.#relay, this.#subscriptions);
     this.#toolHeaders = new ToolHeaders(this.#relay, world);
@@ -339,7 +339,7 @@ export class McpServer {
         this.#subscriptions.add(this.#toolHeaders);
         return this.#after(exchange, request, Infinity, (done) => this.#toolHeaders.load(done));
       }
-      const mismatch = modern?.checkParams(declared);
+      const mismatch = modern?.checkParams(declared, request);
       if (mismatch !== undefined) return settled(exchange, mismatch);
     }
     if (profile.era === 'modern') return 'forward';

@@ -45,7 +45,7 @@ export class StatelessHttpTransport {
     const declared = { capabilities: envelope.clientCapabilities, clientInfo };
     const modern: ModernRequest = {
       logLevel: envelope.logLevel,
-      checkParams: (declared) => checkParamHeaders(declared, body, req.headers),
+      checkParams: (declared, request) => checkParamHeaders(declared, request, req.headers),
     };
     const exchange = new StatelessExchange(body, declared, modern, accepts, res, this.#world);
     res.once('close', () => {

@@ -42,7 +42,7 @@ function parking({ limits = {}, connected = true }: { limits?: Partial<Limits>; 
     onPending: () => {},
   });
   const questions = new ServerRequests(relay, () => undefined, 100);
-  const parked = new Parked(relay, world, () => Buffer.from(INFO));
+  const parked = new Parked(relay, world, () => ({ era: 'legacy', revision: '2025-11-25', capabilities: {}, raw: Buffer.from(`{"serverInfo":${INFO}}`) }));
   const connect = (): void => {
     link = new FakeLink();
     relay.connect(link, () => {});
