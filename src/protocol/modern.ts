@@ -20,7 +20,7 @@ export interface Envelope {
 
 /** Reads `_meta`, or says what it lacks (R-100 (1), R-48). */
 export function readEnvelope(request: RpcRequest): Envelope | ProxyError {
-  const missing = [META.protocolVersion, META.clientCapabilities].filter((key) => metaOf(request, key) === undefined);
+  const missing = [META.protocolVersion, META.clientCapabilities].filter((key) => memberOf(request.layout.meta, key) === undefined);
   if (missing.length > 0) return new ProxyError('bad_envelope', `Missing _meta: ${missing.join(', ')}`);
   const clientCapabilities = metaOf(request, META.clientCapabilities);
   if (!isObject(clientCapabilities)) return new ProxyError('bad_envelope', `Invalid _meta: ${META.clientCapabilities} must be an object`);

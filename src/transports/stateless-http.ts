@@ -7,13 +7,13 @@ import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import type { Accepts } from '../http/accept.ts';
 import { empty } from '../http/reply.ts';
-import { LISTEN, META, methodNotFound } from '../protocol/methods.ts';
+import { LISTEN, methodNotFound } from '../protocol/methods.ts';
 import { checkHeaders, checkParamHeaders } from '../protocol/mirror.ts';
 import { isLegacyOnly, readEnvelope } from '../protocol/modern.ts';
 import type { Caller, Declared, Exchange, ModernRequest } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import { oneLine } from '../wire/envelope.ts';
-import { isObject, metaOf, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
+import { isObject, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent, SseStream } from '../wire/sse.ts';
 import { acceptable, answered, encoded } from './answer.ts';
 
@@ -41,8 +41,7 @@ export class StatelessHttpTransport {
     if (isLegacyOnly(body.method)) throw methodNotFound(body.method, 404);
     if (body.method === LISTEN) checkListen(body, accepts);
 
-    const clientInfo = metaOf(body, META.clientInfo);
-    const declared = { capabilities: envelope.clientCapabilities, clientInfo };
+    const declared = { capabilities: envelope.clientCapabilities };
     const modern: ModernRequest = {
       logLevel: envelope.logLevel,
       checkParams: (declared, request) => checkParamHeaders(declared, request, req.headers),
