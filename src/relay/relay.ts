@@ -92,7 +92,7 @@ export class Relay {
   readonly #subscribed = new Map<number, Subscribed>();
   readonly #waiting = new Map<Exchange, { readonly request: RpcRequest; readonly deadline: Deadline }>();
   #waitingBytes = 0;
-  /** Requests that wait for the answer to somebody else's. */
+  /** Requests that wait for something else than their own answer: see `park`. */
   readonly #parked = new Set<Exchange>();
   /** How many of the calls are of clients that wait. */
   #inFlight = 0;
@@ -200,7 +200,7 @@ export class Relay {
     return true;
   }
 
-  /** Forwards the request of a client once more, for the sake of another who waits for the same answer. */
+  /** Forwards the request of a client once more, after what it waited for (`park`). */
   forward(exchange: Exchange, request: RpcRequest, tap: Tap): void {
     if (this.#link === undefined) return this.#settle({ exchange, tap }, this.#busy('it is not running'));
     this.#write(exchange, request, this.#link, tap);
