@@ -2,15 +2,14 @@
 // is put in the words of its own revision. Messages are bytes: what changes is spliced.
 
 import { ProxyError } from '../base/errors.ts';
-import { elements, memberOf, members, removal, splice, valueOf, type Edit, type Member, type Span } from '../wire/envelope.ts';
+import { elements, memberOf, members, OPEN, OPEN_ARRAY, QUOTE, removal, splice, valueOf, type Edit, type Member, type Span } from '../wire/envelope.ts';
 import { isObject, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Profile } from './legacy.ts';
 import { CLIENT_META, META } from './methods.ts';
 import { badAnswer, CACHEABLE, serverInfoOf } from './modern.ts';
 import { legacyRevision, MODERN, PREFERRED_LEGACY } from './revisions.ts';
-import { inside, latin1, MAX_MEMBERS, OPEN, QUOTE, without } from './text.ts';
+import { inside, latin1, MAX_MEMBERS, without } from './text.ts';
 
-const OPEN_ARRAY = 0x5b;
 const TASKS = 'io.modelcontextprotocol/tasks';
 
 /** What a session knows of its client. */

@@ -3,10 +3,10 @@
 
 import { createRequire } from 'node:module';
 import { ProxyError } from '../base/errors.ts';
-import { duplicate, elements, memberOf, members, splice, valueOf, type Member, type Span } from '../wire/envelope.ts';
+import { duplicate, elements, memberOf, members, OPEN, QUOTE, splice, valueOf, type Member, type Span } from '../wire/envelope.ts';
 import { isObject, paramsOf, type RpcRequest } from '../wire/jsonrpc.ts';
 import { CLIENT_REQUESTS } from './methods.ts';
-import { inside, latin1, MAX_MEMBERS, OPEN, QUOTE, without } from './text.ts';
+import { inside, latin1, MAX_MEMBERS, without } from './text.ts';
 
 /** A request of a server inside a result: `params` is its JSON text. */
 export interface InputRequest {

@@ -1,12 +1,11 @@
 // The vocabulary of the legacy handshake (2025-11-25, basic/lifecycle): what the proxy declares to a child, what it
 // learns from one, and what it tells a client.
 
-import { elements, memberOf, members, removal, splice, type Edit, type Span } from '../wire/envelope.ts';
+import { elements, memberOf, members, OPEN, removal, splice, type Edit, type Span } from '../wire/envelope.ts';
 import { isObject, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { CLIENT_META } from './methods.ts';
 import { PREFERRED_LEGACY, legacyRevision, type Era } from './revisions.ts';
 
-const OPEN = 0x7b;
 const MAX_MEMBERS = 1_000; // of an InitializeResult; what is behind them passes unchanged
 
 /** What the handshake learned about a running child. */

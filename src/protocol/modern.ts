@@ -3,13 +3,13 @@
 // what changes is spliced in.
 
 import { ProxyError } from '../base/errors.ts';
-import { memberOf, members, splice, valueOf, type Edit, type Member, type Span } from '../wire/envelope.ts';
+import { memberOf, members, OPEN, splice, valueOf, type Edit, type Member, type Span } from '../wire/envelope.ts';
 import { isObject, metaOf, type RpcRequest } from '../wire/jsonrpc.ts';
 import { urlRequests, type InputRequest } from './input.ts';
 import { initializeResult, type Profile } from './legacy.ts';
 import { META, severityOf } from './methods.ts';
 import { legacyRevision, MODERN, type Era } from './revisions.ts';
-import { inside, MAX_MEMBERS, OPEN, without } from './text.ts';
+import { inside, MAX_MEMBERS, without } from './text.ts';
 
 /** What a request says of its client. */
 export interface Envelope {

@@ -2,9 +2,6 @@
 
 import { memberOf, members, removal, type Edit, type Member, type Span } from '../wire/envelope.ts';
 
-export const OPEN = 0x7b;
-export const QUOTE = 0x22;
-
 /** Members of an object of an answer, or elements of an array, that are looked at; what is behind them passes unchanged. */
 export const MAX_MEMBERS = 10_000;
 

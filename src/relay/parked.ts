@@ -10,8 +10,7 @@ import { inputKey, inputRequired, inputResponseProblem, retryKey } from '../prot
 import type { Profile } from '../protocol/legacy.ts';
 import { canAnswer, missingCapability, TAKES_INPUT } from '../protocol/methods.ts';
 import { serverInfoOf, stampResult } from '../protocol/modern.ts';
-import { OPEN } from '../protocol/text.ts';
-import { memberOf, members, valueOf } from '../wire/envelope.ts';
+import { memberOf, members, OPEN, valueOf } from '../wire/envelope.ts';
 import { encodeResult, paramOf, paramsOf, textOf, withId, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Caller, Exchange, ModernRequest, Question } from './exchange.ts';
 import type { Relay } from './relay.ts';

@@ -2,12 +2,14 @@
 // other byte goes on as it came: digits beyond 2^53, key order, escapes. The scanner accepts what `JSON.parse` accepts
 // (RFC 8259), and makes no value of it: megabytes are judged where they lie.
 
-const QUOTE = 0x22;
+// The bytes with which a string, an object and an array begin.
+export const QUOTE = 0x22;
+export const OPEN = 0x7b;
+export const OPEN_ARRAY = 0x5b;
+
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
 const COLON = 0x3a;
-const OPEN = 0x7b;
-const OPEN_ARRAY = 0x5b;
 const TO_CLOSE = 2; // from an opening bracket of either kind to the closing one
 const LF = 10;
 const CR = 13;

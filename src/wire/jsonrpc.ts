@@ -2,10 +2,7 @@
 // are its bytes, so the layout of the members that may have to change is kept with it.
 
 import { isUtf8 } from 'node:buffer';
-import { duplicate, elements, isValue, layoutOf, memberOf, members, opening, splice, valueOf, type AnswerId, type Layout, type Member } from './envelope.ts';
-
-const OPEN = 0x7b;
-const OPEN_ARRAY = 0x5b;
+import { duplicate, elements, isValue, layoutOf, memberOf, members, OPEN, OPEN_ARRAY, opening, splice, valueOf, type AnswerId, type Layout, type Member } from './envelope.ts';
 
 export type Id = string | number;
 
