@@ -422,6 +422,7 @@ test('a question for a stream that may not be written yet, because its client is
   const proxy = await startProxy(t, { x: { ...node('asks-the-client.mjs'), isolation: 'session' } }, { clock, limits: { drainShutdownMs: 50 } });
   const session = await openSession(t, proxy, 'x', { capabilities: ABLE, initialized: false });
   const get = await session.get();
+  await proxy.becomes('x', 'running'); // before time flows, or its handshake may run out of it
   const answered = () => proxy.logged('stderr').filter(({ message }) => message.includes('all is answered')).length;
   await proxy.flow(() => answered() === 2, 'the answers to the child'); // and to the shared process, for which nobody can be asked
   assert.ok(clock.now() >= 30_000);
