@@ -13,8 +13,8 @@ import { encodeCall, type RpcMessage, type RpcResponse } from '../wire/jsonrpc.t
 
 /** What may be written to one live process. */
 export interface Link {
-  /** Writes one message. `false`: its queue is full and nothing was written. `owed`: it must not be lost, and ends the process rather than be. */
-  write(message: Buffer, owed?: boolean): boolean;
+  /** Writes one message, whole or in parts. `false`: its queue is full and nothing was written. `owed`: it must not be lost, and ends the process rather than be. */
+  write(message: Buffer | readonly Buffer[], owed?: boolean): boolean;
   /** A fresh id, unique for the life of the process. */
   nextId(): number;
   /** Adds to the tail of what the process said outside the protocol. */

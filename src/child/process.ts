@@ -126,22 +126,25 @@ export class Child {
   }
 
   /**
-   * Writes one message and its line end. `false`: it reads too slowly and its queue is full; nothing was written. `owed`:
+   * Writes one message, whole or in parts, and its line end. `false`: it reads too slowly and its queue is full; nothing was written. `owed`:
    * an answer or a cancellation, which nobody can send again. It has room of its own, and a process that leaves even that
    * unread is as good as dead.
    */
-  write(message: Buffer, owed = false): boolean {
+  write(message: Buffer | readonly Buffer[], owed = false): boolean {
     const stdin = this.#process?.stdin;
     if (stdin === undefined || !stdin.writable) return true; // dying: every call is about to be answered
     const { maxStdinQueueBytes, stdinReserveBytes } = this.#options.limits;
+    const parts: readonly Buffer[] = Buffer.isBuffer(message) ? [message] : message;
+    let bytes = 1;
+    for (const part of parts) bytes += part.length;
     const queued = stdin.writableLength + this.#gatheredBytes;
-    if (queued > 0 && queued + message.length > maxStdinQueueBytes + (owed ? stdinReserveBytes : 0)) {
+    if (queued > 0 && queued + bytes > maxStdinQueueBytes + (owed ? stdinReserveBytes : 0)) {
       if (owed) this.#dying({ what: 'does not read its stdin' });
       return false;
     }
     if (this.#gatheredBytes === 0) this.#options.clock.soon(() => this.#flush());
-    this.#gathered.push(message, LINE_END);
-    this.#gatheredBytes += message.length + 1;
+    this.#gathered.push(...parts, LINE_END);
+    this.#gatheredBytes += bytes;
     if (this.#gatheredBytes >= BIG_BYTES) this.#flush();
     return true;
   }

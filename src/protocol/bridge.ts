@@ -73,7 +73,7 @@ export function initializeResultOf(profile: Profile, requested: unknown, serverN
   const { raw } = profile;
   const list = members(raw, MAX_MEMBERS);
   const instructions = memberOf(list, 'instructions');
-  const info = serverInfoOf(profile)?.toString('latin1') ?? latin1(JSON.stringify({ name: serverName, version: '0' }));
+  const info = serverInfoOf(profile) ?? latin1(JSON.stringify({ name: serverName, version: '0' }));
   const { version } = legacyRevision(requested) ?? PREFERRED_LEGACY;
   const text = [
     `"protocolVersion":"${version}"`,

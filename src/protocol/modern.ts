@@ -3,7 +3,7 @@
 // what changes is spliced in.
 
 import { ProxyError } from '../base/errors.ts';
-import { memberOf, members, OPEN, splice, valueOf, type Edit, type Member, type Span } from '../wire/envelope.ts';
+import { memberOf, members, OPEN, resultLayoutOf, splice, valueOf, type Edit, type Member, type ResultLayout, type Span } from '../wire/envelope.ts';
 import { isObject, metaOf, type RpcRequest } from '../wire/jsonrpc.ts';
 import { urlRequests, type InputRequest } from './input.ts';
 import { initializeResult, type Profile } from './legacy.ts';
@@ -20,9 +20,11 @@ export interface Envelope {
 
 /** Reads `_meta`, or says what it lacks (R-100 (1), R-48). */
 export function readEnvelope(request: RpcRequest): Envelope | ProxyError {
-  const missing = [META.protocolVersion, META.clientCapabilities].filter((key) => memberOf(request.layout.meta, key) === undefined);
-  if (missing.length > 0) return new ProxyError('bad_envelope', `Missing _meta: ${missing.join(', ')}`);
   const clientCapabilities = metaOf(request, META.clientCapabilities);
+  if (clientCapabilities === undefined || memberOf(request.layout.meta, META.protocolVersion) === undefined) {
+    const missing = [META.protocolVersion, META.clientCapabilities].filter((key) => memberOf(request.layout.meta, key) === undefined);
+    return new ProxyError('bad_envelope', `Missing _meta: ${missing.join(', ')}`);
+  }
   if (!isObject(clientCapabilities)) return new ProxyError('bad_envelope', `Invalid _meta: ${META.clientCapabilities} must be an object`);
   const level = metaOf(request, META.logLevel);
   const logLevel = severityOf(level);
@@ -37,10 +39,13 @@ export function isLegacyOnly(method: string): boolean {
   return LEGACY_ONLY.has(method);
 }
 
+/** The capabilities that are the first word of their methods. */
+const FAMILIES = new Set(['tools', 'prompts', 'resources']);
+
 /** Whether the child does not declare what a request needs, so that it need not be asked (R-104, after a start). */
 export function lacksCapability(method: string, { era, revision, capabilities }: Profile): boolean {
-  const family = /^(tools|prompts|resources)\//.exec(method)?.[1];
-  if (family !== undefined) return !isObject(capabilities[family]);
+  const family = method.slice(0, method.indexOf('/'));
+  if (FAMILIES.has(family)) return !isObject(capabilities[family]);
   if (method === 'completion/complete') return !isObject(capabilities['completions']) && legacyRevision(revision)?.completions !== false;
   return era === 'legacy' && method.startsWith('tasks/'); // another kind of task, and hidden (R-135)
 }
@@ -56,28 +61,29 @@ export const CACHEABLE: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * A child's answer with all that a modern result has (R-106, R-107); `serverInfo`: JSON text; `top`: the members of the
+ * A child's answer with all that a modern result has (R-106, R-107); `serverInfo`: JSON text, one character a byte; `top`: the members of the
  * answer, where they are known. An error passes as it is.
  */
-export function stampResult(answer: Buffer, method: string, serverInfo: Buffer | undefined, top = members(answer, MAX_MEMBERS)): Buffer {
-  const result = memberOf(top, 'result');
-  return result === undefined || answer[result.at] !== OPEN ? answer : splice(answer, stamps(answer, result.at, method, serverInfo));
+export function stampResult(answer: Buffer, method: string, serverInfo: string | undefined, top = members(answer, MAX_MEMBERS)): Buffer {
+  const at = memberOf(top, 'result');
+  const result = at && resultLayoutOf(answer, at, MAX_MEMBERS);
+  return result === undefined ? answer : splice(answer, stamps(answer, result, method, serverInfo));
 }
 
-const identities = new WeakMap<Profile, { readonly info: Buffer | undefined }>();
+const identities = new WeakMap<Profile, { readonly info: string | undefined }>();
 
-/** The identity of a child as JSON text, whichever way it tells it; `undefined` where it does not. Read once per handshake. */
-export function serverInfoOf(profile: Profile): Buffer | undefined {
+/** The identity of a child as JSON text (one character a byte), whichever way it tells it; `undefined` where it does not. Read once per handshake. */
+export function serverInfoOf(profile: Profile): string | undefined {
   const known = identities.get(profile) ?? { info: readServerInfo(profile) };
   identities.set(profile, known);
   return known.info;
 }
 
-function readServerInfo({ era, raw }: Profile): Buffer | undefined {
+function readServerInfo({ era, raw }: Profile): string | undefined {
   const result = members(raw, MAX_MEMBERS);
   const info = era === 'modern' ? memberOf(inside(raw, memberOf(result, '_meta')), META.serverInfo) : memberOf(result, 'serverInfo');
   const value = valueOf(raw, info);
-  return isObject(value) && typeof value['name'] === 'string' && typeof value['version'] === 'string' ? raw.subarray(info?.at, info?.end) : undefined;
+  return isObject(value) && typeof value['name'] === 'string' && typeof value['version'] === 'string' ? raw.toString('latin1', info?.at, info?.end) : undefined;
 }
 
 /** The DiscoverResult of a child; a legacy one's is what its InitializeResult says (C.2, R-107). */
@@ -86,42 +92,47 @@ export function discoverResult(profile: Profile): Buffer {
   const list = members(raw, MAX_MEMBERS);
   const legacy = (name: string): boolean => name === 'protocolVersion' || name === 'serverInfo';
   const rest = profile.era === 'modern' ? raw : splice(raw, without(raw, { at: 0, end: raw.length }, list, legacy, () => false));
-  return splice(rest, stamps(rest, 0, 'server/discover', serverInfoOf(profile)));
+  const layout = resultLayoutOf(rest, { at: 0, end: rest.length }, MAX_MEMBERS);
+  return layout === undefined ? rest : splice(rest, stamps(rest, layout, 'server/discover', serverInfoOf(profile)));
 }
 
-/** The edits that complete the result that begins at `at`. */
-function stamps(raw: Buffer, at: number, method: string, serverInfo: Buffer | undefined): Edit[] {
-  const list = members(raw, MAX_MEMBERS, at);
-  const type = valueOf(raw, memberOf(list, 'resultType'));
-  const wanted: Wanted[] = [['resultType', '"complete"', (value) => typeof value === 'string']];
-  if (CACHEABLE.has(method) && (typeof type !== 'string' || type === 'complete')) {
-    wanted.push(['ttlMs', '0', (value) => Number.isSafeInteger(value) && (value as number) >= 0]);
-    wanted.push(['cacheScope', '"private"', (value) => value === 'public' || value === 'private']);
-  }
-  if (method === 'server/discover') wanted.push(['supportedVersions', JSON.stringify([MODERN.version]), () => false]);
+/** The edits that complete a result. `serverInfo`: JSON text, one character a byte. */
+export function stamps(raw: Buffer, { at, list, meta }: ResultLayout, method: string, serverInfo: string | undefined): Edit[] {
+  const type = memberOf(list, 'resultType');
+  const wanted = [RESULT_TYPE];
+  if (CACHEABLE.has(method) && isComplete(valueOf(raw, type))) wanted.push(TTL_MS, CACHE_SCOPE);
+  if (method === 'server/discover') wanted.push(VERSIONS);
+  const metaAt = serverInfo === undefined ? undefined : memberOf(list, '_meta');
   if (serverInfo === undefined) return filled(raw, at, list, wanted);
-  const info = serverInfo.toString('latin1');
-  const meta = memberOf(list, '_meta');
-  if (meta !== undefined && raw[meta.at] === OPEN) {
-    const inMeta = filled(raw, meta.at, inside(raw, meta), [[META.serverInfo, info, isObject]]);
-    return [...filled(raw, at, list, wanted), ...inMeta];
-  }
-  return filled(raw, at, list, [...wanted, ['_meta', `{"${META.serverInfo}":${info}}`, () => false]]);
+  if (metaAt === undefined || raw[metaAt.at] !== OPEN) return filled(raw, at, list, [...wanted, { name: '_meta', text: `{"${META.serverInfo}":${serverInfo}}`, isValid: never }]);
+  return [...filled(raw, at, list, wanted), ...filled(raw, metaAt.at, meta, [{ name: META.serverInfo, text: serverInfo, isValid: isObject }])];
 }
 
-type Wanted = readonly [name: string, text: string, isValid: (value: unknown) => boolean];
+/** A member that an object must have, what it is where the child has not said it or said something else. */
+interface Wanted {
+  readonly name: string;
+  readonly text: string;
+  readonly isValid: (value: unknown) => boolean;
+}
+
+const never = (): boolean => false;
+const isComplete = (type: unknown): boolean => typeof type !== 'string' || type === 'complete';
+const RESULT_TYPE: Wanted = { name: 'resultType', text: '"complete"', isValid: (value) => typeof value === 'string' };
+const TTL_MS: Wanted = { name: 'ttlMs', text: '0', isValid: (value) => Number.isSafeInteger(value) && (value as number) >= 0 };
+const CACHE_SCOPE: Wanted = { name: 'cacheScope', text: '"private"', isValid: (value) => value === 'public' || value === 'private' };
+const VERSIONS: Wanted = { name: 'supportedVersions', text: JSON.stringify([MODERN.version]), isValid: never };
 
 /** The edits that give the object at `at` its wanted members where it lacks them or has something else there. */
 function filled(raw: Buffer, at: number, list: readonly Member[], wanted: readonly Wanted[]): Edit[] {
   const edits: Edit[] = [];
-  const added: string[] = [];
-  for (const [name, text, isValid] of wanted) {
+  let added = '';
+  for (const { name, text, isValid } of wanted) {
     const member = memberOf(list, name);
-    if (member === undefined) added.push(`"${name}":${text}`);
+    if (member === undefined) added += `"${name}":${text},`;
     else if (!isValid(valueOf(raw, member))) edits.push({ at: member.at, end: member.end, text });
   }
   // In front: should a member beyond those looked at have the same name, the child's is the last and counts.
-  if (added.length > 0) edits.push({ at: at + 1, end: at + 1, text: added.join(',') + (list.length > 0 ? ',' : '') });
+  if (added !== '') edits.unshift({ at: at + 1, end: at + 1, text: list.length > 0 ? added : added.slice(0, -1) });
   return edits;
 }
 

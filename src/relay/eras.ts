@@ -5,10 +5,10 @@ import { envelopeEdits, envelopeOf, legacyResult, modernCapabilities } from '../
 import { inputRequired, readInputRequired } from '../protocol/input.ts';
 import { legacyEdits, withoutExecution, type Implementation, type Profile } from '../protocol/legacy.ts';
 import { canAnswer, missingCapability } from '../protocol/methods.ts';
-import { modernFault, serverInfoOf, stampResult } from '../protocol/modern.ts';
+import { modernFault, serverInfoOf, stampResult, stamps } from '../protocol/modern.ts';
 import { MAX_MEMBERS } from '../protocol/text.ts';
-import { memberOf, members, splice, type Edit } from '../wire/envelope.ts';
-import type { RpcNotification, RpcRequest } from '../wire/jsonrpc.ts';
+import { memberOf, members, splice, type Edit, type ResultLayout } from '../wire/envelope.ts';
+import { addressed, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { SIMPLE, type Caller, type Declared, type Exchange } from './exchange.ts';
 import type { Outcome } from './relay.ts';
 
@@ -33,9 +33,15 @@ function envelopeFor(declared: Declared, house: Implementation, logLevel: string
   return text;
 }
 
-/** A child's answer in the words of the client, and its HTTP status (R-104 to R-107, C.2, C.3). `isOwn`: the child is this client's alone. */
-export function incoming(answer: Buffer, method: string, { caller }: Exchange, child: Profile, isOwn: boolean): readonly [Outcome, number?] {
-  const shown = method === 'tools/list' && child.era === 'legacy' && !isOwn ? withoutExecution(answer, MAX_MEMBERS) : answer;
+/**
+ * A child's answer in the words of the client, and its HTTP status (R-104 to R-107, C.2, C.3). `id`: what makes it the
+ * client's; `isOwn`: the child is this client's alone; `result`: its layout, where it is known.
+ */
+export function incoming(raw: Buffer, id: Edit, method: string, { caller }: Exchange, child: Profile, isOwn: boolean, result?: ResultLayout): readonly [Outcome, number?] {
+  const hides = method === 'tools/list' && child.era === 'legacy' && !isOwn;
+  if (caller.era === 'modern' && result !== undefined && !hides) return [splice(raw, [id, ...stamps(raw, result, method, serverInfoOf(child))])];
+  const answer = addressed(raw, id);
+  const shown = hides ? withoutExecution(answer, MAX_MEMBERS) : answer;
   if (caller.era === 'legacy') {
     // Who cannot be asked gets to see what is asked for (R-147).
     const passes = child.era === 'legacy' || (caller.holder === SIMPLE && readInputRequired(answer) !== undefined);

@@ -38,18 +38,20 @@ export class Parked {
     this.#lot = { relay, world, waiting: new Map(), legged: [], profile };
   }
 
-  /** A request of a modern client on its way to the relay, as a call that may be parked where it can become one. */
+  /** A request of a modern client on its way to the relay, as a call that may be parked where it can become one: where the client can be asked. */
   dispatch(leg: Exchange, request: RpcRequest): void {
     const { relay } = this.#lot;
     if (!TAKES_INPUT.has(request.method)) return relay.dispatch(leg, request);
     const parked = this.#parkedBy(request);
     if (parked?.kept === true) return this.retry(leg, request); // whatever runs now has no part in it
     if (parked !== undefined) return relay.dispatch(leg, request); // comes back to `retry`
-    relay.dispatch(new ParkableCall(leg, request, this.#lot), request);
+    const { sampling, elicitation, roots } = leg.caller.declared.capabilities;
+    const isAsked = (sampling ?? elicitation ?? roots) !== undefined;
+    relay.dispatch(isAsked ? new ParkableCall(leg, request, this.#lot) : leg, request);
   }
 
   /** The client closed the HTTP request of a call. `false`: it is of none here. */
-  cancel(leg: Exchange, reason: string): boolean {
+  cancel(leg: Exchange, reason?: string): boolean {
     const call = this.#lot.legged.find((call) => call.leg === leg);
     call?.giveUp(reason);
     return call !== undefined;
@@ -89,7 +91,7 @@ class ParkableCall implements Exchange, Caller {
   modern: ModernRequest | undefined;
   readonly #lot: Lot;
   readonly #method: string;
-  /** What a retry must have in common with the call; only for clients that can be asked, and by children that ask: it is costly. */
+  /** What a retry must have in common with the call; only where the child asks: it is costly. */
   readonly #key: string;
   #leg: Exchange | undefined;
   #token: string | undefined;
@@ -105,9 +107,8 @@ class ParkableCall implements Exchange, Caller {
     this.#lot = lot;
     this.#method = request.method;
     this.declared = leg.caller.declared;
-    const { sampling, elicitation, roots } = this.declared.capabilities;
     const asks = !lot.relay.connected || lot.profile()?.era !== 'modern';
-    this.#key = !asks || (sampling ?? elicitation ?? roots) === undefined ? '' : retryKey(request);
+    this.#key = asks ? retryKey(request) : '';
     this.#attach(leg, request);
   }
 
@@ -181,7 +182,7 @@ class ParkableCall implements Exchange, Caller {
   }
 
   /** Nobody waits for the call any more. */
-  giveUp(reason: string): void {
+  giveUp(reason?: string): void {
     this.#end();
     this.#lot.relay.cancel(this, reason);
   }

@@ -7,13 +7,15 @@ import { ProxyError } from '../base/errors.ts';
 import type { Link } from '../child/handshake.ts';
 import type { World } from '../config/world.ts';
 import { META } from '../protocol/methods.ts';
-import { answerId, memberOf, oneLine, splice, spliceInPlace, type Edit, type Span } from '../wire/envelope.ts';
+import { MAX_MEMBERS } from '../protocol/text.ts';
+import { answerId, memberOf, oneLine, splice, spliceParts, type Edit, type ResultLayout, type Span } from '../wire/envelope.ts';
 import {
   BIG_BYTES,
   encodeCall,
   encodeResult,
   isAnswer,
   readMessage,
+  resultOf,
   textOf,
   type RpcMessage,
   type RpcNotification,
@@ -38,12 +40,12 @@ interface Call {
   gone: boolean;
 }
 
-/** What became of a request: the child's answer under the id of whoever asked, or why there is none. */
+/** What became of a request: the child's answer, or why there is none. */
 export type Outcome = Buffer | ProxyError;
 
 /**
- * Hears what became of a forwarded request before the client does; `cancelled`: its client does not want to know. `held`
- * keeps the outcome from the client.
+ * Hears what became of a forwarded request before the client does, the answer still under the proxy's own id; `cancelled`:
+ * its client does not want to know. `held` keeps the outcome from the client.
  */
 export type Tap = (outcome: Outcome | 'cancelled') => 'held' | void;
 
@@ -66,8 +68,11 @@ export interface RelayEvents {
   onRequest(exchange: Exchange, request: RpcRequest): 'handled' | 'forward' | Tap;
   /** What has to change in a client's message so that the child understands it. */
   onWrite(message: RpcRequest | RpcNotification, caller: Caller): Edit[];
-  /** An answer of the child on its way to a client, in the client's words, and its HTTP status. */
-  onAnswer(exchange: Exchange, method: string, raw: Buffer): readonly [answer: Outcome, status?: number];
+  /**
+   * An answer of the child on its way to a client, in the client's words, and its HTTP status. `id`: what makes it the
+   * client's; `result`: its layout, where it is known.
+   */
+  onAnswer(exchange: Exchange, method: string, raw: Buffer, id: Edit, result?: ResultLayout): readonly [answer: Outcome, status?: number];
   /** A notification of the child that is not about one call. */
   onNotification(notification: RpcNotification): void;
   /** A request of the child, other than ping. */
@@ -265,8 +270,10 @@ export class Relay {
     if (link === undefined) return;
     const id = answerId(line);
     const call = id && this.#callOf(id.id);
-    if (id !== undefined && call !== undefined && (line.length < BIG_BYTES ? isAnswer(line, id) : isUtf8(line))) {
-      return this.#answer(call, line, id);
+    if (id !== undefined && call !== undefined) {
+      // A modern client's result is about to be completed: what that needs is read in the same pass.
+      const result = call.exchange.caller.era === 'modern' ? resultOf(line, id, MAX_MEMBERS) : undefined;
+      if (result !== undefined || (line.length < BIG_BYTES ? isAnswer(line, id) : isUtf8(line))) return this.#answer(call, line, id, result);
     }
     const message = readMessage(line, this.#world.limits);
     if (message.kind === 'malformed') return link.note(Buffer.concat([line, NEWLINE]));
@@ -375,12 +382,14 @@ export class Relay {
   }
 
   /** The request in the child's words, under an id of its own. */
-  #addressed(request: RpcRequest, caller: Caller, id: number): Buffer {
+  #addressed(request: RpcRequest, caller: Caller, id: number): Buffer | Buffer[] {
+    const text = String(id);
     const edits = this.#events.onWrite(request, caller);
     for (const at of [memberOf(request.layout.top, 'id'), memberOf(request.layout.meta, 'progressToken')]) {
-      if (at !== undefined) edits.push({ at: at.at, end: at.end, text: String(id) });
+      if (at !== undefined) edits.push({ at: at.at, end: at.end, text });
     }
-    return oneLine(splice(request.raw, edits));
+    const raw = oneLine(request.raw);
+    return raw.length < BIG_BYTES ? splice(raw, edits) : spliceParts(raw, edits);
   }
 
   #settle({ exchange, tap }: Pick<Call, 'exchange' | 'tap'>, error: ProxyError): void {
@@ -402,12 +411,11 @@ export class Relay {
     else if (!call.own) this.#inFlight--;
   }
 
-  #answer(call: Call, raw: Buffer, id: Span): void {
+  #answer(call: Call, raw: Buffer, { at, end }: Span, result?: ResultLayout): void {
     this.#close(call);
     if (call.gone) return; // too late, nobody waits
-    const edit = { at: id.at, end: id.end, text: call.exchange.idText };
-    const answer = raw.length < BIG_BYTES ? splice(raw, [edit]) : spliceInPlace(raw, edit);
-    if (call.tap?.(answer) !== 'held') call.exchange.settle(...this.#events.onAnswer(call.exchange, call.method, answer));
+    const { exchange, method, tap } = call;
+    if (tap?.(raw) !== 'held') exchange.settle(...this.#events.onAnswer(exchange, method, raw, { at, end, text: exchange.idText }, result));
     this.#events.onPending();
     this.#checkDrained();
   }

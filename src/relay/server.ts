@@ -77,7 +77,7 @@ export class McpServer {
       onWanted: () => this.#wanted(),
       onRequest: (exchange, request) => this.#handles(exchange, request),
       onWrite: (message, caller) => outgoing(message, caller, this.#peer(), house, this.#subscriptions.levels.of(caller.holder)),
-      onAnswer: (exchange, method, raw) => incoming(raw, method, exchange, this.#peer(), owned),
+      onAnswer: (exchange, method, raw, id, result) => incoming(raw, id, method, exchange, this.#peer(), owned, result),
       onNotification: (notification) => this.#heard(notification),
       onChildRequest: (request, link) => this.#questions.ask(request, link),
       onLost: (error) => {
@@ -171,8 +171,8 @@ export class McpServer {
     else this.#relay.dispatch(exchange, request);
   }
 
-  /** Nobody waits for this request any more; the child is told why. */
-  cancel(exchange: Exchange, reason: string): void {
+  /** Nobody waits for this request any more. The child is told why; without a reason it goes on as if nothing had happened. */
+  cancel(exchange: Exchange, reason?: string): void {
     if (this.#parked.cancel(exchange, reason)) return;
     if (this.#listens.cancel(exchange)) return void (this.#activeAt = this.#world.clock.now());
     this.#held.cancel(exchange);

@@ -1,17 +1,18 @@
 // Streamable HTTP of 2026-07-28: no handshake and no session. Every request says in `_meta` who sends it and in its
 // headers what it is, and closing its connection cancels it (B.14).
 
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import type { Accepts } from '../http/accept.ts';
 import { empty } from '../http/reply.ts';
-import { LISTEN, methodNotFound } from '../protocol/methods.ts';
-import { checkHeaders, checkParamHeaders } from '../protocol/mirror.ts';
-import { isLegacyOnly, readEnvelope } from '../protocol/modern.ts';
+import { canAnswer, LISTEN, methodNotFound, missingCapability } from '../protocol/methods.ts';
+import { checkHeaders, checkParamHeaders, type ParamHeader } from '../protocol/mirror.ts';
+import { isLegacyOnly, readEnvelope, type Envelope } from '../protocol/modern.ts';
 import type { Caller, Declared, Exchange, ModernRequest } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
+import type { McpServer } from '../relay/server.ts';
 import { oneLine } from '../wire/envelope.ts';
 import { isObject, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent, SseStream } from '../wire/sse.ts';
@@ -41,16 +42,7 @@ export class StatelessHttpTransport {
     if (isLegacyOnly(body.method)) throw methodNotFound(body.method, 404);
     if (body.method === LISTEN) checkListen(body, accepts);
 
-    const declared = { capabilities: envelope.clientCapabilities };
-    const modern: ModernRequest = {
-      logLevel: envelope.logLevel,
-      checkParams: (declared, request) => checkParamHeaders(declared, request, req.headers),
-    };
-    const exchange = new StatelessExchange(body, declared, modern, accepts, res, this.#world);
-    res.once('close', () => {
-      if (exchange.leave()) server.cancel(exchange, 'the client disconnected');
-    });
-    server.dispatch(exchange, body);
+    server.dispatch(new StatelessExchange(server, body, envelope, accepts, req.headers, res, this.#world), body);
   }
 }
 
@@ -68,14 +60,17 @@ function checkListen(request: RpcRequest, accepts: Accepts): void {
 }
 
 /** One request, and its own caller: no two requests are known to be one client's. */
-class StatelessExchange implements Exchange, Caller {
+class StatelessExchange implements Exchange, Caller, ModernRequest {
   readonly era = 'modern';
   readonly holder = this;
   readonly caller = this;
+  readonly modern = this;
   readonly idText: string;
   readonly declared: Declared;
-  readonly modern: ModernRequest;
+  readonly logLevel: number | undefined;
+  readonly #server: McpServer;
   readonly #accepts: Accepts;
+  readonly #headers: IncomingHttpHeaders;
   readonly #res: ServerResponse;
   readonly #world: World;
   readonly #isListen: boolean;
@@ -83,17 +78,22 @@ class StatelessExchange implements Exchange, Caller {
   #stream: SseStream | undefined;
   #settled = false;
 
-  constructor({ idText, method }: RpcRequest, declared: Declared, modern: ModernRequest, accepts: Accepts, res: ServerResponse, world: World) {
+  constructor(server: McpServer, { idText, method }: RpcRequest, envelope: Envelope, accepts: Accepts, headers: IncomingHttpHeaders, res: ServerResponse, world: World) {
     this.idText = idText;
-    this.declared = declared;
-    this.modern = modern;
+    this.declared = { capabilities: envelope.clientCapabilities };
+    this.logLevel = envelope.logLevel;
+    this.#server = server;
     this.#accepts = accepts;
+    this.#headers = headers;
     this.#res = res;
     this.#world = world;
     this.#isListen = method === LISTEN;
     // An answer that takes its time is no error any more, so a stream can begin (R-80); discovery has only its answer (R-82).
     const upgrades = accepts.sse && method !== LISTEN && method !== 'server/discover';
     if (upgrades) this.#upgrade = world.deadlines.add(world.limits.sseAfterMs, () => void this.#streaming());
+    res.once('close', () => {
+      if (this.#leave()) server.cancel(this, 'the client disconnected');
+    });
   }
 
   get streams(): boolean {
@@ -105,7 +105,7 @@ class StatelessExchange implements Exchange, Caller {
   }
 
   settle(answer: Buffer | ProxyError, status = 200): void {
-    if (!this.leave()) return;
+    if (!this.#leave()) return;
     const began = this.#stream !== undefined;
     if (!began && answered(this.#res, this.#accepts, answer, this.idText, status)) return;
     const stream = this.#streaming();
@@ -114,12 +114,8 @@ class StatelessExchange implements Exchange, Caller {
     stream.end();
   }
 
-  /** Nothing more is said. `false`: that was so before. */
-  leave(): boolean {
-    const waited = !this.#settled;
-    this.#settled = true;
-    this.#upgrade?.cancel();
-    return waited;
+  checkParams(declared: readonly ParamHeader[], request: RpcRequest): ProxyError | undefined {
+    return checkParamHeaders(declared, request, this.#headers);
   }
 
   /** Cannot be asked: a call that can is wrapped by the relay (`parked.ts`). */
@@ -128,6 +124,21 @@ class StatelessExchange implements Exchange, Caller {
   }
   ask(): void {}
   withdraw(): void {}
+
+  unable(request: RpcRequest): void {
+    const params = paramsOf(request);
+    if (this.#isListen || canAnswer(this.declared.capabilities, request.method, params)) return; // it is not this call that cannot go on
+    this.#server.cancel(this);
+    this.settle(missingCapability(request.method, params));
+  }
+
+  /** Nothing more is said. `false`: that was so before. */
+  #leave(): boolean {
+    const waited = !this.#settled;
+    this.#settled = true;
+    this.#upgrade?.cancel();
+    return waited;
+  }
 
   #streaming(): SseStream {
     return (this.#stream ??= new SseStream(this.#res, this.#world));

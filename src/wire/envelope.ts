@@ -58,8 +58,22 @@ export interface Layout {
 export function layoutOf(raw: Buffer, limit: number): Layout | undefined {
   const layout = { top: [], params: [], meta: [] };
   const at = skipSpace(raw, 0);
-  const end = raw[at] === OPEN ? skipObject(raw, at, limit, layout.top, 'params', layout) : skipValue(raw, at);
+  const params = { name: 'params', found: layout.params, inner: { name: '_meta', found: layout.meta } };
+  const end = raw[at] === OPEN ? skipObject(raw, at, limit, layout.top, params) : skipValue(raw, at);
   return end !== NONE && skipSpace(raw, end) === raw.length ? layout : undefined;
+}
+
+/** The members of a result, and of its `_meta`. */
+export interface ResultLayout {
+  readonly at: number;
+  readonly list: readonly Member[];
+  readonly meta: readonly Member[];
+}
+
+/** Judges and lays out the object that fills this stretch: at most `limit` + 1 members of each. `undefined`: there is none. */
+export function resultLayoutOf(raw: Buffer, { at, end }: Span, limit: number): ResultLayout | undefined {
+  const layout = { at, list: [], meta: [] };
+  return raw[at] === OPEN && skipObject(raw, at, limit, layout.list, { name: '_meta', found: layout.meta }) === end ? layout : undefined;
 }
 
 /** The byte with which the value of a JSON text begins. */
@@ -135,7 +149,7 @@ export function removal(object: Span, list: readonly Member[], drop: (name: stri
 
 /** The message with the edits made. They must not overlap; their order does not matter. */
 export function splice(raw: Buffer, edits: readonly Edit[]): Buffer {
-  const ordered = edits.length < 2 ? edits : [...edits].sort((a, b) => a.at - b.at);
+  const ordered = inOrder(edits);
   let bytes = raw.length;
   for (const edit of ordered) bytes += edit.text.length - (edit.end - edit.at);
   const out = Buffer.allocUnsafe(bytes);
@@ -148,6 +162,25 @@ export function splice(raw: Buffer, edits: readonly Edit[]): Buffer {
   }
   copy(raw, read, raw.length, out, write);
   return out;
+}
+
+/** The same in parts, of which those that stay are not copied: for megabytes. */
+export function spliceParts(raw: Buffer, edits: readonly Edit[]): Buffer[] {
+  const parts: Buffer[] = [];
+  let read = 0;
+  for (const edit of inOrder(edits)) {
+    parts.push(raw.subarray(read, edit.at), Buffer.from(edit.text, 'latin1'));
+    read = edit.end;
+  }
+  parts.push(raw.subarray(read));
+  return parts.filter(({ length }) => length > 0);
+}
+
+function inOrder(edits: readonly Edit[]): readonly Edit[] {
+  for (let k = 1; k < edits.length; k++) {
+    if ((edits[k] as Edit).at < (edits[k - 1] as Edit).at) return [...edits].sort((a, b) => a.at - b.at); // stable
+  }
+  return edits;
 }
 
 /** Copies a stretch of bytes to `write` of another buffer, and answers where it ends there. */
@@ -188,6 +221,7 @@ export interface AnswerId extends Span {
   readonly id: number;
   /** Where the result or the error lies, if that, `jsonrpc` and the id are all that the answer has. */
   readonly value: Span;
+  readonly isError: boolean;
 }
 
 const HEAD = '{"jsonrpc":"2.0","id":';
@@ -203,15 +237,17 @@ export function answerId(raw: Buffer): AnswerId | undefined {
   if (isAt(raw, 0, HEAD)) {
     let [id, end] = [0, HEAD.length];
     for (let c = raw[end] as number; c >= ZERO && c <= NINE; c = raw[++end] as number) id = 10 * id + c - ZERO;
-    const value = isAt(raw, end, ',"result":') ? end + 10 : isAt(raw, end, ',"error":') ? end + 9 : undefined;
+    const isError = isAt(raw, end, ',"error":');
+    const value = isError ? end + 9 : isAt(raw, end, ',"result":') ? end + 10 : undefined;
     const isNumber = raw[HEAD.length] === ZERO ? end === HEAD.length + 1 : end <= HEAD.length + MAX_DIGITS;
     if (value === undefined || end === HEAD.length || !isNumber || raw[raw.length - 1] !== OPEN + TO_CLOSE) return undefined;
-    return { id, at: HEAD.length, end, value: { at: value, end: raw.length - 1 } };
+    return { id, at: HEAD.length, end, value: { at: value, end: raw.length - 1 }, isError };
   }
-  const at = isAt(raw, 0, '{"result":') ? 10 : isAt(raw, 0, '{"error":') ? 9 : undefined;
+  const isError = isAt(raw, 0, '{"error":');
+  const at = isError ? 9 : isAt(raw, 0, '{"result":') ? 10 : undefined;
   const tail = at === undefined ? null : TAIL.exec(raw.toString('latin1', Math.max(0, raw.length - TAIL_BYTES)));
   if (at === undefined || tail?.[1] === undefined) return undefined;
-  return { id: Number(tail[1]), at: raw.length - 1 - tail[1].length, end: raw.length - 1, value: { at, end: raw.length - tail[0].length } };
+  return { id: Number(tail[1]), at: raw.length - 1 - tail[1].length, end: raw.length - 1, value: { at, end: raw.length - tail[0].length }, isError };
 }
 
 /** Whether one JSON value, without white space around it, fills this stretch. */
@@ -272,8 +308,15 @@ function skipSpace(raw: Buffer, at: number): number {
   return i;
 }
 
-/** To behind the object that begins here, its members noted on the way; those of its member `into`, if that is an object, go into `layout`. */
-function skipObject(raw: Buffer, at: number, limit: number, found: Member[], into?: 'params' | '_meta', layout?: { params: Member[]; meta: Member[] }): number {
+/** A member whose own members, if it is an object, are noted, too. */
+interface Inner {
+  readonly name: string;
+  readonly found: Member[];
+  readonly inner?: Inner;
+}
+
+/** To behind the object that begins here, its members noted on the way. */
+function skipObject(raw: Buffer, at: number, limit: number, found: Member[], inner?: Inner): number {
   let i = skipSpace(raw, at + 1);
   if (raw[i] === OPEN + TO_CLOSE) return i + 1;
   for (;;) {
@@ -284,10 +327,10 @@ function skipObject(raw: Buffer, at: number, limit: number, found: Member[], int
     if (raw[i] !== COLON) return NONE;
     const valueAt = skipSpace(raw, i + 1);
     const name = nameOf(raw, nameAt, nameEnd);
-    let end: number;
-    if (layout === undefined || name !== into || raw[valueAt] !== OPEN) end = skipValue(raw, valueAt);
-    else if (into === 'params') end = skipObject(raw, valueAt, limit, layout.params, '_meta', layout);
-    else end = skipObject(raw, valueAt, limit, layout.meta);
+    const end =
+      inner === undefined || name !== inner.name || raw[valueAt] !== OPEN
+        ? skipValue(raw, valueAt)
+        : skipObject(raw, valueAt, limit, inner.found, inner.inner);
     if (end === NONE) return NONE;
     if (found.length <= limit) found.push({ name, nameAt, at: valueAt, end });
     i = skipSpace(raw, end);
@@ -371,24 +414,32 @@ function skipString(raw: Buffer, at: number): number {
   return skipLongString(raw, i);
 }
 
-/** The same from the middle of a string that is longer: four bytes at a time. */
+/** The same from the middle of a string that is longer: eight bytes at a time. */
 function skipLongString(raw: Buffer, at: number): number {
-  const words = new DataView(raw.buffer, raw.byteOffset, raw.length);
-  const last = raw.length - 4;
+  const shift = raw.byteOffset & 3; // words lie where their address is a multiple of four
+  const words = new Int32Array(raw.buffer, raw.byteOffset - shift, (raw.length + shift) >> 2);
+  const last = words.length - 1;
   let i = at;
   for (;;) {
-    for (; i <= last; i += 4) {
-      const word = words.getInt32(i, true);
-      const quote = word ^ 0x22222222;
-      const slash = word ^ 0x5c5c5c5c;
-      // The top bit of a byte that is 0 in one of the first two, or below 0x20 in the third, and of hardly any other.
-      if ((((quote - 0x01010101) & ~quote) | ((slash - 0x01010101) & ~slash) | ((word - 0x20202020) & ~word)) & 0x80808080) break;
+    let k = (i + shift + 3) >> 2;
+    const aligned = 4 * k - shift;
+    while (i < aligned && IN_STRING[raw[i] as number] === PLAIN) i++;
+    if (i === aligned) {
+      while (k < last && ((specials(words[k] as number) | specials(words[k + 1] as number)) & 0x80808080) === 0) k += 2;
+      i = 4 * k - shift;
+      while (IN_STRING[raw[i] as number] === PLAIN) i++;
     }
-    while (IN_STRING[raw[i] as number] === PLAIN) i++;
     if (raw[i] === QUOTE) return i + 1;
     if (raw[i] !== BACKSLASH) return NONE;
     if ((i = skipEscape(raw, i)) === NONE) return NONE;
   }
+}
+
+/** The top bit of each byte that is a quote, a backslash or a control character is set, and hardly any other. */
+function specials(word: number): number {
+  const quote = word ^ 0x22222222;
+  const slash = word ^ 0x5c5c5c5c;
+  return ((quote - 0x01010101) & ~quote) | ((slash - 0x01010101) & ~slash) | ((word - 0x20202020) & ~word);
 }
 
 function skipEscape(raw: Buffer, at: number): number {

@@ -2,7 +2,7 @@
 // are its bytes, so the layout of the members that may have to change is kept with it.
 
 import { isUtf8 } from 'node:buffer';
-import { duplicate, elements, isValue, layoutOf, memberOf, members, OPEN, OPEN_ARRAY, opening, splice, valueOf, type AnswerId, type Layout, type Member } from './envelope.ts';
+import { duplicate, elements, isValue, layoutOf, memberOf, members, OPEN, OPEN_ARRAY, opening, resultLayoutOf, splice, spliceInPlace, valueOf, type AnswerId, type Edit, type Layout, type Member, type ResultLayout } from './envelope.ts';
 
 export type Id = string | number;
 
@@ -82,6 +82,11 @@ export function isAnswer(raw: Buffer, { value }: AnswerId): boolean {
   return isUtf8(raw) && isValue(raw, value);
 }
 
+/** The result of such an answer, laid out in the pass that judges it, if it is an object. `limit`: of its members. */
+export function resultOf(raw: Buffer, { value, isError }: AnswerId, limit: number): ResultLayout | undefined {
+  return !isError && isUtf8(raw) ? resultLayoutOf(raw, value, limit) : undefined;
+}
+
 /** The parsed `params` of a message with its strings decoded, or an empty object. */
 export function paramsOf({ raw, layout }: RpcMessage): Record<string, unknown> {
   return (valueOf(raw, memberOf(layout.top, 'params')) as Record<string, unknown> | undefined) ?? {};
@@ -110,6 +115,11 @@ export function encodeResult(idText: string, result: unknown): Buffer {
 /** An error response; `idText` is `null`, or nothing (2026-07-28), where the id could not be read. */
 export function encodeError(idText: string, error: unknown): Buffer {
   return encode(idText, 'error', error);
+}
+
+/** An answer under the id of whoever asked (`id` says where it stands and what it becomes). A big one is changed where it lies. */
+export function addressed(answer: Buffer, id: Edit): Buffer {
+  return answer.length < BIG_BYTES ? splice(answer, [id]) : spliceInPlace(answer, id);
 }
 
 /** A response under another id. */

@@ -10,7 +10,7 @@ import { lonelyCaller, SIMPLE, type Caller, type Exchange } from '../../src/rela
 import { Relay, type Tap } from '../../src/relay/relay.ts';
 import type { Listener } from '../../src/relay/subscriptions.ts';
 import type { Edit } from '../../src/wire/envelope.ts';
-import { encodeError, readMessage, type RpcMessage, type RpcNotification, type RpcRequest } from '../../src/wire/jsonrpc.ts';
+import { addressed, encodeError, readMessage, type RpcMessage, type RpcNotification, type RpcRequest } from '../../src/wire/jsonrpc.ts';
 import { noon, testWorld } from '../child/world.ts';
 
 export class FakeLink implements Link {
@@ -26,7 +26,8 @@ export class FakeLink implements Link {
     this.#lastId = firstId - 1;
   }
 
-  write(message: Buffer, owed = false): boolean {
+  write(parts: Buffer | readonly Buffer[], owed = false): boolean {
+    const message = Buffer.isBuffer(parts) ? parts : Buffer.concat(parts as readonly Buffer[]);
     assert.equal(/[\r\n]/.test(message.toString('latin1')), false, 'a message is one line');
     const taken = owed || !this.full;
     if (taken) this.lines.push(message.toString());
@@ -176,7 +177,7 @@ export class TestRelay {
       onRequest: (exchange, request) => this.deal(exchange, request),
       onNotification: (notification) => this.notifications.push(notification),
       onWrite: (message) => this.edits(message),
-      onAnswer: (_, method, raw) => [this.rewrite(method, raw)],
+      onAnswer: (_, method, raw, id) => [this.rewrite(method, addressed(raw, id))],
       onLost: () => {},
       onChildRequest: (request, link) => {
         this.asked.push(request);

@@ -9,6 +9,7 @@ import type { Caller } from '../../src/relay/exchange.ts';
 import { Parked } from '../../src/relay/parked.ts';
 import { Relay } from '../../src/relay/relay.ts';
 import { ServerRequests } from '../../src/relay/server-requests.ts';
+import { addressed } from '../../src/wire/jsonrpc.ts';
 import { noon, testWorld } from '../child/world.ts';
 import { bytes, fault, FakeExchange, FakeLink } from './fakes.ts';
 
@@ -35,7 +36,7 @@ function parking({ limits = {}, connected = true }: { limits?: Partial<Limits>; 
       return 'handled';
     },
     onWrite: (message) => legacyEdits(message),
-    onAnswer: (_exchange, _method, raw) => [raw],
+    onAnswer: (_exchange, _method, raw, id) => [addressed(raw, id)],
     onNotification: (notification) => questions.cancelled(JSON.parse(notification.raw.toString()).params.requestId, 'because'),
     onChildRequest: (request, from) => questions.ask(request, from),
     onLost: () => questions.down(),
@@ -135,9 +136,9 @@ describe('a question', () => {
     assert.deepEqual(it.told('q').result, { action: 'decline' });
   });
 
-  test('ends a call whose client declared nothing, with what it would have had to declare (R-59b)', () => {
+  test('ends a call whose client did not declare this, with what it would have had to declare (R-59b)', () => {
     const it = parking();
-    const leg = it.send({ name: 'book' }, { capabilities: {} });
+    const leg = it.send({ name: 'book' }, { capabilities: { sampling: {} } });
     it.asks('q');
     assert.deepEqual([leg.outcome, it.told('q').error.code, it.relay.pending], ['missing_capability', -32601, 0]);
   });
