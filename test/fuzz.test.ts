@@ -29,8 +29,8 @@ test('the same behind a whole proxy, to clients that speak HTTP, break off and c
 
 /** A line of a module, and what it becomes. */
 const BREAKS: readonly (readonly [name: string, file: string, line: string, instead: string])[] = [
-  ['settles a call twice', 'relay', 'const edit = { at: id.at', 'this.#calls.push(call), this.#inFlight++; const edit = { at: id.at'],
-  ['gives an answer the id of another', 'relay', 'text: call.exchange.idText }', 'text: (this.#calls[0] ?? call).exchange.idText }'],
+  ['settles a call twice', 'relay', 'const { exchange, method, tap } = call;', 'this.#calls.push(call), this.#inFlight++; const { exchange, method, tap } = call;'],
+  ['gives an answer the id of another', 'relay', 'text: exchange.idText }', 'text: (this.#calls[0] ?? call).exchange.idText }'],
   ['forgets that a call is over', 'relay', 'this.#inFlight--;', '{}'],
   ['sends the client’s token to the server', 'relay', "memberOf(request.layout.top, 'id'), memberOf(request.layout.meta, 'progressToken')]", "memberOf(request.layout.top, 'id')]"],
   ['guesses whose client a question is for', 'server-requests', 'if (callers.size > 1 || blurred)', 'if (blurred)'],

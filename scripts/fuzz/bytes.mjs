@@ -136,7 +136,7 @@ export function answers(/** @type {Source} */ source, /** @type {number} */ seed
   const texts = new Texts(dice);
   const text = texts.answer();
   const method = dice.of(['tools/list', 'tools/call', 'resources/read', 'server/discover', 'x']);
-  const info = dice.once(2) ? Buffer.from('{"name":"ż","version":"1"}') : undefined;
+  const info = dice.once(2) ? source.latin1('{"name":"ż","version":"1"}') : undefined;
   const raw = Buffer.from(text);
   if (source.readMessage(raw, BOUNDS).kind === 'response') translated(source, raw, method, info);
   for (const bytes of [raw, texts.spoilt(text)]) {
@@ -144,11 +144,19 @@ export function answers(/** @type {Source} */ source, /** @type {number} */ seed
     source.stampResult(bytes, method, info);
     source.legacyResult(bytes, method);
     source.readInputRequired(bytes);
+    // What is completed in one pass is what is completed step by step, and no less is judged.
+    const id = source.answerId(bytes);
+    const result = id && source.resultOf(bytes, id, 10_000);
+    if (result === undefined) continue;
+    assert.ok(source.isAnswer(bytes, id));
+    const edit = { at: id.at, end: id.end, text: '"a longer id than most"' };
+    const atOnce = source.splice(bytes, [edit, ...source.stamps(bytes, result, method, info)]);
+    assert.equal(String(atOnce), String(source.stampResult(source.splice(bytes, [edit]), method, info)));
   }
   return 1;
 }
 
-function translated(/** @type {Source} */ source, /** @type {Buffer} */ raw, /** @type {string} */ method, /** @type {Buffer | undefined} */ info) {
+function translated(/** @type {Source} */ source, /** @type {Buffer} */ raw, /** @type {string} */ method, /** @type {string | undefined} */ info) {
   const { result, error } = JSON.parse(raw.toString());
   const isObject = typeof result === 'object' && result !== null && !Array.isArray(result);
   const read = (/** @type {any} */ answer) => {
