@@ -25,7 +25,7 @@ for (const c of Buffer.from('"\\/bfnrt')) ESCAPED[c] = 1;
 /** What each byte of a string is. */
 const PLAIN = 0;
 const IN_STRING = new Uint8Array(256).fill(1, 0, SPACE).fill(1, QUOTE, QUOTE + 1).fill(1, BACKSLASH, BACKSLASH + 1);
-const SHORT = 32; // bytes of a string that are walked
+const SHORT = 64; // bytes of a string that are walked: the names of MCP are shorter
 const FEW = 8; // names that are compared sooner than they are put into a Set
 const FEW_BYTES = 256; // that are copied sooner by a loop than by a call
 

@@ -337,7 +337,7 @@ function isJudged(raw: Buffer): void {
 }
 
 test('the scanner takes what JSON.parse takes and nothing else: every byte at every place of a short and of a long string', () => {
-  for (const length of [0, 3, 31, 32, 33, 36, 71]) {
+  for (const length of [0, 3, 63, 64, 65, 68, 135]) {
     for (const front of ['', ' ', '  ', '   ']) {
       const raw = Buffer.from(`${front}["${'x'.repeat(length)}\\\\\\"\\u00e9\\n${'y'.repeat(6)}"]`);
       isJudged(raw);
