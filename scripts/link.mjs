@@ -1,17 +1,18 @@
 // @ts-check
 // Links the compiled program: dist/index.js takes in every module that it imports. Node needs 0.7 ms and 100 KiB to load
 // one more small ES module, and there are sixty; the program, of which every start counts, is one file instead. The
-// library (dist/proxy.js) stays as it was compiled, for whoever embeds it links it in their own way.
+// library (dist/proxy.js) stays as it was compiled, for whoever embeds it links it in their own way. An argument names
+// another directory than dist/.
 //
 // It is no bundler. It knows the imports and exports that the compiler writes for our sources and refuses every other:
 // a module becomes a function that is called once, in the order of the imports, and returns what the module exports.
 // Each line stays a line, so that a module's source map is a section of the program's.
 
 import { readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const dist = join(dirname(dirname(fileURLToPath(import.meta.url))), 'dist');
+const dist = resolve(process.argv[2] ?? join(dirname(dirname(fileURLToPath(import.meta.url))), 'dist'));
 const entry = join(dist, 'index.js');
 
 const IMPORT = /^import \{([^}]*)\} from '([^']+)';/gm;
@@ -33,7 +34,7 @@ write();
 function link(file) {
   const known = modules.get(file);
   if (known !== undefined) return known.name;
-  if (open.includes(file)) throw new Error(`modules import each other: ${[...open, file].map((path) => relative(dist, path)).join(' -> ')}`);
+  if (open.includes(file)) fail(`modules import each other: ${[...open, file].map((path) => relative(dist, path)).join(' -> ')}`);
   open.push(file);
   const name = nameOf(relative(dist, file).replace(/\.js$/, ''));
   /** @type {string[]} */
@@ -51,7 +52,7 @@ function link(file) {
     .replace(EXPORTED, (_, kind, what) => (exported.push(what), `${kind}${what}`))
     .replace(NOTHING, '');
   const strange = LEFT_OVER.exec(text);
-  if (strange !== null) throw new Error(`${relative(dist, file)}: cannot link "${strange[0]}"`);
+  if (strange !== null) fail(`${relative(dist, file)}: cannot link "${strange[0]}"`);
   modules.set(file, { name, text: file === entry ? text : `const ${name} = (() => {${text}return {${exported.join(', ')}};\n})();\n` });
   open.pop();
   return name;
@@ -59,7 +60,7 @@ function link(file) {
 
 /** @param {string} specifier @returns {string} */
 function builtin(specifier) {
-  if (!specifier.startsWith('node:')) throw new Error(`${relative(dist, String(open.at(-1)))}: imports "${specifier}", which is neither ours nor Node's`);
+  if (!specifier.startsWith('node:')) fail(`${relative(dist, String(open.at(-1)))}: imports "${specifier}", which is neither ours nor Node's`);
   builtins.add(specifier);
   return nameOf(specifier);
 }
@@ -85,4 +86,10 @@ function write() {
 function mapOf(file) {
   const map = JSON.parse(readFileSync(`${file}.map`, 'utf8'));
   return { ...map, sources: map.sources.map((/** @type {string} */ source) => relative(dist, join(dirname(file), source))) };
+}
+
+/** @param {string} why @returns {never} */
+function fail(why) {
+  console.error(`link: ${why}`);
+  process.exit(1);
 }
