@@ -12,7 +12,6 @@
 //   --program <file>                       another build of the program
 
 import { existsSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { calls } from './bench/calls.mjs';
 import { fanout } from './bench/fanout.mjs';
 import { build, Load, machine, startPeer } from './bench/lab.mjs';
@@ -20,6 +19,7 @@ import { memory } from './bench/memory.mjs';
 import { args, results } from './bench/payloads.mjs';
 import { markdown, table } from './bench/rows.mjs';
 import { start } from './bench/start.mjs';
+import { options, usage } from './options.mjs';
 
 /**
  * @typedef {object} Bench
@@ -34,7 +34,7 @@ import { start } from './bench/start.mjs';
 /** @type {Record<string, (bench: Bench) => Promise<import('./bench/rows.mjs').Row[]>>} */
 const PARTS = { calls, results, arguments: args, memory, start, fanout };
 
-const { values: flags, positionals } = parseArgs({
+const { values: flags, positionals } = options({
   allowPositionals: true,
   options: { quick: { type: 'boolean', default: false }, json: { type: 'boolean' }, markdown: { type: 'boolean' }, peer: { type: 'string' }, url: { type: 'string' }, program: { type: 'string' } },
 });
@@ -72,8 +72,3 @@ else {
   for (const problem of failed) console.log(`FAILED ${problem}`);
 }
 process.exit(failed.length === 0 ? 0 : 1); // whatever a part that failed has left is ended
-
-function usage(/** @type {string} */ problem) {
-  console.error(problem);
-  process.exit(1);
-}

@@ -11,12 +11,12 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { answers, events, lines, messages } from './fuzz/bytes.mjs';
 import { converse } from './fuzz/conversations.mjs';
 import { bodies, configs, paths, requests } from './fuzz/doors.mjs';
 import { interleave } from './fuzz/interleavings.mjs';
 import { load } from './fuzz/source.mjs';
+import { options, usage } from './options.mjs';
 
 /** What one run takes from a seed, how often it is done, and how many cases it was. @type {Record<string, [run: (source: any, seed: number) => number | Promise<number>, runs: number]>} */
 const PARTS = {
@@ -33,7 +33,7 @@ const PARTS = {
 };
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const { values: flags, positionals } = parseArgs({
+const { values: flags, positionals } = options({
   allowPositionals: true,
   options: { seed: { type: 'string' }, runs: { type: 'string' }, from: { type: 'string', default: join(root, 'dist') } },
 });
@@ -62,9 +62,4 @@ for (const name of names) {
   }
   const seconds = (performance.now() - started) / 1_000;
   console.log(`${name.padEnd(14)} ${String(last - first + 1).padStart(7)} runs ${String(cases).padStart(8)} cases ${seconds.toFixed(1).padStart(6)} s ${String(Math.round(cases / seconds)).padStart(7)}/s`);
-}
-
-function usage(/** @type {string} */ problem) {
-  console.error(problem);
-  process.exit(1);
 }

@@ -10,7 +10,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { options, usage } from './options.mjs';
 import { again, batch, httpSse, leaver, listen, modern, pause, session, simple, Tally } from './soak/clients.mjs';
 import { agent, send } from './soak/http.mjs';
 import { Program, SESSION_TIMEOUT_MS, until } from './soak/program.mjs';
@@ -19,7 +19,7 @@ import { Program, SESSION_TIMEOUT_MS, until } from './soak/program.mjs';
 const MORE_MIB = 16;
 
 const here = dirname(fileURLToPath(import.meta.url));
-const { values: flags } = parseArgs({ options: { minutes: { type: 'string', default: '3' }, program: { type: 'string', default: join(here, '..', 'dist', 'index.js') } } });
+const { values: flags } = options({ options: { minutes: { type: 'string', default: '3' }, program: { type: 'string', default: join(here, '..', 'dist', 'index.js') } } });
 const minutes = Number(flags.minutes);
 if (!(minutes > 0)) usage('--minutes is a number above 0');
 if (!existsSync(flags.program)) usage(`${flags.program} is missing: run npm run build first`);
@@ -135,9 +135,4 @@ async function calm() {
 
 function note(/** @type {string} */ what) {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${what}`);
-}
-
-function usage(/** @type {string} */ problem) {
-  console.error(problem);
-  process.exit(1);
 }

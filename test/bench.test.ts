@@ -32,7 +32,7 @@ test('every part of the benchmark ends with numbers', posix, async () => {
 });
 
 test('a part that is not there and a program that was not built are said at once', async () => {
-  for (const [argument, said] of [['speed', /speed: the parts are calls, /], ['--program=nowhere.js', /nowhere\.js is missing/]] as const) {
+  for (const [argument, said] of [['speed', /speed: the parts are calls, /], ['--program=nowhere.js', /nowhere\.js is missing/], ['--fast', /^Unknown option '--fast'[^\n]*\n$/]] as const) {
     const { code, stderr } = await bench(argument);
     assert.equal(code, 1);
     assert.match(stderr, said);

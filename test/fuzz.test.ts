@@ -52,7 +52,7 @@ for (const [name, file, line, instead] of BREAKS) {
 }
 
 test('a part that is not there and a build that is not there are said at once', async () => {
-  for (const [argument, said] of [['speed', /speed: the parts are lines, /], ['--from=nowhere', /nowhere is missing/], ['--runs=x', /whole numbers/]] as const) {
+  for (const [argument, said] of [['speed', /speed: the parts are lines, /], ['--from=nowhere', /nowhere is missing/], ['--runs=x', /whole numbers/], ['--fast', /^Unknown option '--fast'[^\n]*\n$/]] as const) {
     const { code, stderr } = await fuzz(argument);
     assert.equal(code, 1);
     assert.match(stderr, said);
