@@ -421,13 +421,18 @@ function skipLongString(raw: Buffer, at: number): number {
   const last = words.length - 1;
   let i = at;
   for (;;) {
-    let k = (i + shift + 3) >> 2;
-    const aligned = 4 * k - shift;
-    while (i < aligned && IN_STRING[raw[i] as number] === PLAIN) i++;
-    if (i === aligned) {
-      while (k < last && ((specials(words[k] as number) | specials(words[k + 1] as number)) & 0x80808080) === 0) k += 2;
-      i = 4 * k - shift;
-      while (IN_STRING[raw[i] as number] === PLAIN) i++;
+    while (((i + shift) & 3) !== 0 && IN_STRING[raw[i] as number] === PLAIN) i++;
+    if (((i + shift) & 3) === 0) {
+      let k = (i + shift) >> 2;
+      while (k < last && (specials(words[k] as number) | specials(words[k + 1] as number)) === 0) k += 2;
+      if (k < last) {
+        if (specials(words[k] as number) === 0) k++;
+        const marks = specials(words[k] as number);
+        i = 4 * k - shift + ((31 - Math.clz32(marks & -marks)) >> 3); // the first byte that is marked
+      } else {
+        i = 4 * k - shift;
+        while (IN_STRING[raw[i] as number] === PLAIN) i++;
+      }
     }
     if (raw[i] === QUOTE) return i + 1;
     if (raw[i] !== BACKSLASH) return NONE;
@@ -435,11 +440,11 @@ function skipLongString(raw: Buffer, at: number): number {
   }
 }
 
-/** The top bit of each byte that is a quote, a backslash or a control character is set, and hardly any other. */
+/** Not 0 if one of the four bytes is a quote, a backslash or a control character: the first that is has its top bit set, and nothing in front of it. */
 function specials(word: number): number {
-  const quote = word ^ 0x22222222;
+  const low = word ^ 0x02020202; // makes quotes spaces, and leaves what is below them there
   const slash = word ^ 0x5c5c5c5c;
-  return ((quote - 0x01010101) & ~quote) | ((slash - 0x01010101) & ~slash) | ((word - 0x20202020) & ~word);
+  return (((low - 0x21212121) & ~low) | ((slash - 0x01010101) & ~slash)) & 0x80808080;
 }
 
 function skipEscape(raw: Buffer, at: number): number {

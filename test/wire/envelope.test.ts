@@ -349,6 +349,26 @@ test('the scanner takes what JSON.parse takes and nothing else: every byte at ev
   }
 });
 
+test('the scanner takes what JSON.parse takes and nothing else: every two bytes side by side at every place of a word', () => {
+  for (let place = 0; place < 4; place++) {
+    const raw = Buffer.from(`["${'x'.repeat(68 + place)}..yyyyyy"]`);
+    const at = raw.indexOf('..');
+    for (let first = 0; first < 256; first++) {
+      for (let second = 0; second < 256; second++) {
+        raw[at] = first;
+        raw[at + 1] = second;
+        let isJson = true;
+        try {
+          JSON.parse(raw.toString('latin1')); // what is above ASCII is as good as any other letter
+        } catch {
+          isJson = false;
+        }
+        assert.equal(layoutOf(raw, 10) !== undefined, isJson, `${place} ${first} ${second}`);
+      }
+    }
+  }
+});
+
 test('the scanner takes what JSON.parse takes and nothing else: every short text of the signs that numbers and words are made of', () => {
   const signs = ['-', '+', '0', '1', '9', '.', 'e', 'E', ' ', '\t'];
   const texts = (length: number): string[] => (length === 0 ? [''] : texts(length - 1).flatMap((text) => signs.map((sign) => text + sign)));
