@@ -421,26 +421,25 @@ function skipLongString(raw: Buffer, at: number): number {
   const last = words.length - 1;
   let i = at;
   for (;;) {
-    while (((i + shift) & 3) !== 0 && IN_STRING[raw[i] as number] === PLAIN) i++;
-    if (((i + shift) & 3) === 0) {
-      let k = (i + shift) >> 2;
-      while (k < last && (specials(words[k] as number) | specials(words[k + 1] as number)) === 0) k += 2;
-      if (k < last) {
-        if (specials(words[k] as number) === 0) k++;
-        const marks = specials(words[k] as number);
-        i = 4 * k - shift + ((31 - Math.clz32(marks & -marks)) >> 3); // the first byte that is marked
-      } else {
-        i = 4 * k - shift;
-        while (IN_STRING[raw[i] as number] === PLAIN) i++;
+    let k = (i + shift) >> 2;
+    if (k < last) {
+      let marks = specials(words[k] as number) & (-1 << (8 * ((i + shift) & 3))); // not those in front of here
+      if (marks === 0) {
+        k++;
+        while (k < last && (specials(words[k] as number) | specials(words[k + 1] as number)) === 0) k += 2;
+        if (k < last) marks = specials(words[k] as number) || specials(words[++k] as number);
       }
+      i = 4 * k - shift;
+      if (marks !== 0) i += (31 - Math.clz32(marks & -marks)) >> 3; // to the first that is marked
     }
-    if (raw[i] === QUOTE) return i + 1;
-    if (raw[i] !== BACKSLASH) return NONE;
-    if ((i = skipEscape(raw, i)) === NONE) return NONE;
+    if (IN_STRING[raw[i] as number] === PLAIN) i++;
+    else if (raw[i] === QUOTE) return i + 1;
+    else if (raw[i] !== BACKSLASH) return NONE;
+    else if ((i = skipEscape(raw, i)) === NONE) return NONE;
   }
 }
 
-/** Not 0 if one of the four bytes is a quote, a backslash or a control character: the first that is has its top bit set, and nothing in front of it. */
+/** Not 0 if one of the four bytes is a quote, a backslash or a control character: its top bit is set, and behind it that of others may be, too. */
 function specials(word: number): number {
   const low = word ^ 0x02020202; // makes quotes spaces, and leaves what is below them there
   const slash = word ^ 0x5c5c5c5c;
