@@ -136,28 +136,26 @@ export function createProxy(options: ProxyOptions): McpProxy {
       }
       if (closing !== undefined) throw shuttingDown();
       if (req.method === 'POST' && found.route.pattern.startsWith('/api/')) guard.authorize(req);
-      found.route.handle(req, res, found.params)?.catch((thrown: unknown) => refuse(req, res, thrown));
+      found.route.handle(req, res, found.params)?.catch((thrown: unknown) => refuse(req, res, path, thrown));
     } catch (thrown) {
-      const error = asProxyError(thrown);
-      if (error.reason === 'internal') log.error('-', 'internal', `internal error at ${req.method} ${path}: ${traceOf(error.cause)}`);
-      const modern = isModern(versionOf(req));
-      if (modern && error.reason === 'method_not_allowed') empty(res, error.status);
-      else fault(res, error, modern ? '' : 'null', closing === undefined ? [] : ['connection', 'close']);
+      refuse(req, res, path, thrown);
     }
   }
 
-  function refuse(req: IncomingMessage, res: ServerResponse, thrown: unknown): void {
+  function refuse(req: IncomingMessage, res: ServerResponse, path: string, thrown: unknown): void {
     const error = asProxyError(thrown);
-    if (error.reason === 'internal') log.error('-', 'internal', `internal error at ${req.method} ${pathOf(req, '')}: ${traceOf(error.cause)}`);
+    if (error.reason === 'internal') log.error('-', 'internal', `internal error at ${req.method} ${path}: ${traceOf(error.cause)}`);
     const modern = isModern(versionOf(req));
     if (modern && error.reason === 'method_not_allowed') empty(res, error.status);
     else fault(res, error, modern ? '' : 'null', closing === undefined ? [] : ['connection', 'close']);
   }
 
-  /** The path below `basePath`, and what is there. */
+  /** The path below `basePath`, and what is there; of a request for somebody else, nothing. */
   function find(req: IncomingMessage): [path: string, found: Match] {
-    const path = pathOf(req, basePath);
-    return path === undefined ? ['/', { is: 'none' }] : [path, match(routes, req.method ?? '', path)];
+    const path = pathOf(req);
+    if (!path.startsWith(basePath) || (path.length > basePath.length && path[basePath.length] !== '/')) return ['/', { is: 'none' }];
+    const below = path.slice(basePath.length);
+    return [below, match(routes, req.method ?? '', below)];
   }
 
   function start(): void {
@@ -194,14 +192,11 @@ export function createProxy(options: ProxyOptions): McpProxy {
   };
 }
 
-/** The path below `basePath`, without its query; `undefined` when the request is for somebody else. */
-function pathOf(req: IncomingMessage, basePath: string): string | undefined {
-  const target = req.url ?? '/';
+/** The path that a request names, without its query. */
+function pathOf({ url: target = '/' }: IncomingMessage): string {
   const url = target.startsWith('/') ? target : URL.canParse(target) ? new URL(target).pathname : '/';
   const query = url.indexOf('?');
-  const path = query === -1 ? url : url.slice(0, query);
-  if (basePath === '') return path;
-  return path === basePath || path.startsWith(`${basePath}/`) ? path.slice(basePath.length) : undefined;
+  return query === -1 ? url : url.slice(0, query);
 }
 
 function notFound(path: string): ProxyError {
