@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ProxyError } from '../base/errors.ts';
 import { parseAccept, type Accepts } from '../http/accept.ts';
-import { fault, json } from '../http/reply.ts';
+import { empty, fault, json } from '../http/reply.ts';
 import { malformedError, strayResponse } from '../protocol/classify.ts';
 import { oneLine } from '../wire/envelope.ts';
 import { encodeError, type Batch, type RpcRequest } from '../wire/jsonrpc.ts';
@@ -35,35 +35,39 @@ export function acceptable(req: IncomingMessage, otherwise: { readonly code?: nu
   throw new ProxyError('not_acceptable', 'Not Acceptable: this path answers application/json or text/event-stream', otherwise);
 }
 
+/** Answers with a stream that has these messages and no others. */
+export function streamed(res: ServerResponse, sse: SseOptions, messages: readonly Buffer[]): void {
+  const stream = new SseStream(res, sse);
+  stream.write(Buffer.concat(messages.map((message) => encodeEvent('message', oneLine(message)))));
+  stream.end();
+}
+
 /**
- * Answers a batch: an array in the order of its requests, or one event each for a client that takes streams only. The
- * result says which requests to send on their way, and what to do with their answers.
+ * Answers a batch: an array in the order of its requests, or one event each for a client that takes streams only; with
+ * status `accepted` if nothing in it needs an answer. Yields the requests to send on their way, and what settles each.
+ * @throws ProxyError `not_acceptable`
  */
-export function answerBatch(
-  { messages }: Batch,
+export function* answerBatch(
+  messages: Batch['messages'],
+  accepted: number,
+  req: IncomingMessage,
   res: ServerResponse,
-  accepts: Accepts,
   sse: SseOptions,
-): [request: RpcRequest, settle: (answer: Buffer | ProxyError) => void][] {
+): Generator<[request: RpcRequest, settle: (answer: Buffer | ProxyError) => void]> {
   const answering = messages.filter(({ kind }) => kind !== 'notification');
-  const answers = new Map<number, Buffer>();
-  const answer = (k: number, text: Buffer): void => {
-    answers.set(k, text);
-    if (answers.size < answering.length) return;
-    const inOrder = answering.map((_, k) => answers.get(k) as Buffer);
-    if (accepts.json) return json(res, 200, Buffer.from(`[${inOrder.map((each) => each.toString('latin1')).join()}]`, 'latin1'));
-    const stream = new SseStream(res, sse);
-    stream.write(Buffer.concat(inOrder.map((each) => encodeEvent('message', oneLine(each)))));
-    stream.end();
-  };
-  const requests: [RpcRequest, (answer: Buffer | ProxyError) => void][] = [];
+  if (answering.length === 0) return empty(res, accepted);
+  const accepts = acceptable(req);
+  const answers: Buffer[] = [];
+  let left = answering.length;
   for (const [k, message] of answering.entries()) {
-    if (message.kind === 'request') {
-      const { idText } = message;
-      requests.push([message, (got) => answer(k, encoded(got, idText))]);
-    } else {
-      answer(k, encoded(message.kind === 'malformed' ? malformedError(message) : strayResponse(), 'null'));
-    }
+    const idText = message.kind === 'request' ? message.idText : 'null';
+    const settle = (answer: Buffer | ProxyError): void => {
+      answers[k] = encoded(answer, idText);
+      if (--left > 0) return;
+      if (accepts.json) json(res, 200, Buffer.from(`[${answers.map((each) => each.toString('latin1')).join()}]`, 'latin1'));
+      else streamed(res, sse, answers);
+    };
+    if (message.kind === 'request') yield [message, settle];
+    else settle(message.kind === 'malformed' ? malformedError(message) : strayResponse());
   }
-  return requests;
 }

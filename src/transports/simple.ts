@@ -73,12 +73,10 @@ export class SimpleTransport {
     this.#dispatch(server, res, new Map([[exchange, request]]));
   }
 
-  #batch(server: McpServer, { messages }: Batch, status: number, req: IncomingMessage, res: ServerResponse): void {
+  #batch(server: McpServer, { messages }: Batch, accepted: number, req: IncomingMessage, res: ServerResponse): void {
     for (const message of messages) if (message.kind === 'notification') server.notify(message);
-    if (messages.every(({ kind }) => kind === 'notification')) return empty(res, status);
-
     const exchanges = new Map<SimpleExchange, RpcRequest>();
-    for (const [request, answer] of answerBatch({ kind: 'batch', messages }, res, acceptable(req), this.#world)) {
+    for (const [request, answer] of answerBatch(messages, accepted, req, res, this.#world)) {
       exchanges.set(new SimpleExchange(request.idText, undefined, answer), request);
     }
     this.#dispatch(server, res, exchanges);

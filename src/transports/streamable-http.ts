@@ -13,10 +13,9 @@ import { isModern, legacyRevision, PREFERRED_LEGACY, type Revision } from '../pr
 import { lonelyCaller } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import type { McpServer } from '../relay/server.ts';
-import { oneLine } from '../wire/envelope.ts';
 import { encodeError, paramsOf, type Batch, type Id, type RpcMessage, type RpcRequest } from '../wire/jsonrpc.ts';
-import { encodeEvent, SseStream } from '../wire/sse.ts';
-import { acceptable, answerBatch, answered, encoded, versionOf } from './answer.ts';
+import { SseStream } from '../wire/sse.ts';
+import { acceptable, answerBatch, answered, encoded, streamed, versionOf } from './answer.ts';
 import { Client, type SessionExchange } from './client.ts';
 import { Sessions, type Registered } from './sessions.ts';
 import { LogicalStream, parseEventId, StreamLog } from './stream-log.ts';
@@ -49,9 +48,7 @@ export class StreamableHttpTransport {
       const session = this.#open(name, server, request, answer);
       if (accepts.json) return json(res, 200, answer, ['mcp-session-id', session.id]);
       res.setHeader('mcp-session-id', session.id);
-      const stream = new SseStream(res, this.#world);
-      stream.write(encodeEvent('message', oneLine(answer)));
-      stream.end();
+      streamed(res, this.#world, [answer]);
     };
     const exchange = { idText, caller: lonelyCaller(), streams: false, notify() {}, settle };
     res.once('close', () => {
@@ -195,10 +192,9 @@ class Session implements Registered {
       if (message.kind !== 'malformed' && message.kind !== 'response' && message.method !== 'ping') this.initialized();
       if (message.kind === 'notification' || message.kind === 'response') this.client.take(message);
     }
-    const messages = batch.messages.filter(({ kind }) => kind !== 'response');
-    if (messages.every(({ kind }) => kind === 'notification')) return empty(res, 202);
     const { client } = this;
-    for (const [request, answer] of answerBatch({ kind: 'batch', messages }, res, acceptable(req), this.world)) {
+    const messages = batch.messages.filter(({ kind }) => kind !== 'response');
+    for (const [request, answer] of answerBatch(messages, 202, req, res, this.world)) {
       const { id, idText } = request;
       const settle = (got: Buffer | ProxyError): void => {
         if (!client.end(exchange)) return;
