@@ -89,10 +89,8 @@ export class Call {
         call.#notified(message.toString(), exchange);
       },
       settle(/** @type {unknown} */ answer) {
-        call.#settled(exchange, answer instanceof source.ProxyError ? answer : String(answer));
-      },
-      drop() {
-        call.over('dropped', true);
+        if (/** @type {any} */ (answer).reason === 'cancelled') call.over('dropped', true);
+        else call.#settled(exchange, answer instanceof source.ProxyError ? answer : String(answer));
       },
     };
     return exchange;
@@ -210,7 +208,7 @@ export class Client {
 
   get caller() {
     if (this.kind === 'simple') return this.#lonely;
-    if (this.kind === 'session') return this.session ?? this.#lonely;
+    if (this.kind === 'session') return this.session?.caller ?? this.#lonely;
     const caller = { era: 'modern', holder: {}, declared: { capabilities: this.capabilities, clientInfo: { name: 'c', version: '1' } }, canAsk: () => false, ask() {}, withdraw() {} };
     return (caller.holder = caller);
   }

@@ -1,11 +1,11 @@
-// What one client with a session declared, and what it was asked and has not answered yet. Ids are fresh and belong
+// A client with a session as the relay knows it: what it declared, and what it was asked and has not answered yet. Ids are fresh and belong
 // to the session: the child's own could be anybody's (R-27).
 
 import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import { canAnswer } from '../protocol/methods.ts';
-import type { Declared, Question } from '../relay/exchange.ts';
+import type { Caller, Declared, Question } from '../relay/exchange.ts';
 import { memberOf, splice, type Span } from '../wire/envelope.ts';
 import { encodeCall, paramsOf, textOf, type RpcRequest, type RpcResponse } from '../wire/jsonrpc.ts';
 
@@ -20,8 +20,9 @@ interface Asked {
   deadline: Deadline | undefined;
 }
 
-export class Asking {
-  /** In `initialize`. */
+export class Asking implements Caller {
+  readonly era = 'legacy';
+  readonly holder = this;
   declared: Declared = { capabilities: {} };
   readonly #world: World;
   readonly #carrier: () => Carrier | undefined;
@@ -35,7 +36,7 @@ export class Asking {
     this.#carrier = carrier;
   }
 
-  /** Whether the client declared what this request needs (R-59b). */
+  /** R-59b */
   canAsk(request: RpcRequest): boolean {
     return canAnswer(this.declared.capabilities, request.method, paramsOf(request));
   }

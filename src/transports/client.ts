@@ -3,7 +3,7 @@
 
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
-import type { Caller, Declared, Exchange, Question } from '../relay/exchange.ts';
+import type { Exchange } from '../relay/exchange.ts';
 import type { McpServer } from '../relay/server.ts';
 import type { Listener } from '../relay/subscriptions.ts';
 import { memberOf } from '../wire/envelope.ts';
@@ -13,10 +13,9 @@ import { Asking, type Carrier } from './asking.ts';
 /** A request of a client with a session. */
 export interface SessionExchange extends Exchange {
   readonly id: Id;
-  /** Ends without the answer: the client has cancelled it and wants none (R-30). */
-  drop(): void;
 }
 
+/** How messages reach a client: what of it the transport knows. */
 export interface ClientHooks {
   /** The stream on which a question can go now. */
   carrier(): Carrier | undefined;
@@ -28,58 +27,37 @@ export interface ClientHooks {
   onServerEnd(): void;
 }
 
-export class Client implements Caller, Listener {
-  readonly era = 'legacy';
-  readonly holder = this;
-  readonly caller = this;
+export class Client {
   /** The shared server of its name, or one of its own. */
   readonly server: McpServer;
-  readonly asking: Asking;
+  /** Who it is towards the relay. */
+  readonly caller: Asking;
   /** Without an answer yet, oldest first. Ids may repeat: each exchange owns its own answer (R-21). */
   readonly exchanges: SessionExchange[] = [];
-  readonly #hooks: ClientHooks;
+  readonly #listener: Listener;
 
   /** It hears what the server sends from now on, until `close`. */
-  constructor(server: McpServer, world: World, hooks: ClientHooks) {
+  constructor(server: McpServer, world: World, { carrier, hear, open, onServerEnd }: ClientHooks) {
+    const caller = new Asking(world, carrier);
     this.server = server;
-    this.#hooks = hooks;
-    this.asking = new Asking(world, () => hooks.carrier());
-    server.owner = this;
-    server.join(this);
-  }
-
-  get open(): boolean {
-    return this.#hooks.open();
-  }
-
-  get declared(): Declared {
-    return this.asking.declared;
-  }
-
-  canAsk(request: RpcRequest): boolean {
-    return this.asking.canAsk(request);
-  }
-
-  ask(question: Question): void {
-    this.asking.ask(question);
-  }
-
-  withdraw(question: Question, reason: string): void {
-    this.asking.withdraw(question, reason);
-  }
-
-  hear(message: Buffer, frame: Buffer): void {
-    this.#hooks.hear(message, frame);
-  }
-
-  onServerEnd(): void {
-    this.#hooks.onServerEnd();
+    this.caller = caller;
+    this.#listener = {
+      holder: caller,
+      caller,
+      hear,
+      onServerEnd,
+      get open() {
+        return open();
+      },
+    };
+    server.owner = caller;
+    server.join(this.#listener);
   }
 
   /** Remembers what the client declared in `initialize`. */
   declare(request: RpcRequest): void {
     const { capabilities, clientInfo } = paramsOf(request);
-    this.asking.declared = { capabilities: isObject(capabilities) ? capabilities : {}, clientInfo };
+    this.caller.declared = { capabilities: isObject(capabilities) ? capabilities : {}, clientInfo };
   }
 
   /** Sends a request on its way. */
@@ -97,11 +75,11 @@ export class Client implements Caller, Listener {
 
   /** Takes what needs no answer. @throws ProxyError `busy` */
   take(message: RpcNotification | RpcResponse): void {
-    if (message.kind === 'response') return this.asking.answer(message);
+    if (message.kind === 'response') return this.caller.answer(message);
     if (message.method === 'notifications/cancelled') return this.#cancelled(message);
     if (message.method === 'notifications/progress') {
       const token = memberOf(message.layout.params, 'progressToken');
-      if (token !== undefined && this.asking.hasToken(textOf(message.raw, token))) this.server.answerProgress(message);
+      if (token !== undefined && this.caller.hasToken(textOf(message.raw, token))) this.server.answerProgress(message);
       return;
     }
     this.server.notify(message);
@@ -109,20 +87,24 @@ export class Client implements Caller, Listener {
 
   /** The client has gone for good; what it still waits for is answered with `why`. */
   close(why: ProxyError): void {
-    this.server.leave(this);
+    this.server.leave(this.#listener);
     for (const exchange of [...this.exchanges]) {
       this.server.cancel(exchange, 'the client disconnected');
       exchange.settle(why);
     }
-    this.asking.close();
+    this.caller.close();
   }
 
   #cancelled(notification: RpcNotification): void {
     const { requestId, reason } = paramsOf(notification);
-    for (const exchange of [...this.exchanges]) {
-      if (exchange.id !== requestId) continue;
+    for (const exchange of this.exchanges.filter(({ id }) => id === requestId)) {
       this.server.cancel(exchange, typeof reason === 'string' ? reason : 'the client cancelled it');
-      exchange.drop();
+      exchange.settle(new ProxyError('cancelled', 'Request cancelled'));
     }
   }
+}
+
+/** Whether this ends a request that its client has cancelled, and so wants no answer to (R-30). */
+export function isCancelled(answer: Buffer | ProxyError): boolean {
+  return answer instanceof ProxyError && answer.reason === 'cancelled';
 }

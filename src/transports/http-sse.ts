@@ -13,7 +13,7 @@ import { encodeEvent, SseStream } from '../wire/sse.ts';
 import { malformedError } from '../protocol/classify.ts';
 import { isModern } from '../protocol/revisions.ts';
 import { encoded, versionOf } from './answer.ts';
-import { Client, type SessionExchange } from './client.ts';
+import { Client, isCancelled, type SessionExchange } from './client.ts';
 import { Sessions, type Registered } from './sessions.ts';
 
 export class HttpSseTransport {
@@ -107,13 +107,12 @@ class Session implements Registered {
     const exchange: SessionExchange = {
       id,
       idText,
-      caller: client,
+      caller: client.caller,
       streams: true,
       notify: (interim) => this.write('message', interim),
       settle: (answer) => {
-        if (client.end(exchange)) this.write('message', encoded(answer, idText));
+        if (client.end(exchange) && !isCancelled(answer)) this.write('message', encoded(answer, idText));
       },
-      drop: () => void client.end(exchange),
     };
     client.dispatch(exchange, message);
   }

@@ -10,13 +10,13 @@ import { parseAccept, type Accepts } from '../http/accept.ts';
 import { empty, fault, json } from '../http/reply.ts';
 import { badVersion } from '../protocol/classify.ts';
 import { isModern, legacyRevision, PREFERRED_LEGACY, type Revision } from '../protocol/revisions.ts';
-import { lonelyCaller } from '../relay/exchange.ts';
+import { lonelyCaller, type Caller } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import type { McpServer } from '../relay/server.ts';
-import { encodeError, paramsOf, type Batch, type Id, type RpcMessage, type RpcRequest } from '../wire/jsonrpc.ts';
+import { paramsOf, type Batch, type Id, type RpcMessage, type RpcRequest } from '../wire/jsonrpc.ts';
 import { SseStream } from '../wire/sse.ts';
 import { acceptable, answerBatch, answered, encoded, streamed, versionOf } from './answer.ts';
-import { Client, type SessionExchange } from './client.ts';
+import { Client, isCancelled, type SessionExchange } from './client.ts';
 import { Sessions, type Registered } from './sessions.ts';
 import { LogicalStream, parseEventId, StreamLog } from './stream-log.ts';
 
@@ -177,7 +177,7 @@ class Session implements Registered {
   /** The client is ready for what belongs to no request. */
   initialized(): void {
     this.#standalone.release();
-    this.client.asking.retry();
+    this.client.caller.retry();
   }
 
   request(request: RpcRequest, accepts: Accepts, res: ServerResponse): void {
@@ -201,8 +201,7 @@ class Session implements Registered {
         this.used();
         answer(got);
       };
-      const drop = (): void => settle(new ProxyError('cancelled', 'Request cancelled'));
-      const exchange: SessionExchange = { id, idText, caller: client, streams: false, notify() {}, settle, drop };
+      const exchange: SessionExchange = { id, idText, caller: client.caller, streams: false, notify() {}, settle };
       client.dispatch(exchange, request);
     }
   }
@@ -218,7 +217,7 @@ class Session implements Registered {
     const known = post ?? (from?.stream === this.#standalone.id ? this.#standalone : undefined);
     this.connect(known ?? this.#standalone, res, known === undefined ? undefined : from?.seq);
     this.client.server.wake();
-    this.client.asking.retry();
+    this.client.caller.retry();
   }
 
   /** A new stream for one POST. */
@@ -269,7 +268,7 @@ class Session implements Registered {
 class PostExchange implements SessionExchange {
   readonly id: Id;
   readonly idText: string;
-  readonly caller: Client;
+  readonly caller: Caller;
   readonly #session: Session;
   readonly #accepts: Accepts;
   readonly #res: ServerResponse;
@@ -279,7 +278,7 @@ class PostExchange implements SessionExchange {
   constructor({ id, idText }: RpcRequest, session: Session, accepts: Accepts, res: ServerResponse) {
     this.id = id;
     this.idText = idText;
-    this.caller = session.client;
+    this.caller = session.client.caller;
     this.#session = session;
     this.#accepts = accepts;
     this.#res = res;
@@ -296,24 +295,17 @@ class PostExchange implements SessionExchange {
   }
 
   settle(answer: Buffer | ProxyError): void {
-    if (!this.#end()) return;
-    if (this.#stream === undefined && answered(this.#res, this.#accepts, answer, this.idText)) return;
-    const stream = this.#streaming();
-    stream.write(encoded(answer, this.idText));
-    this.#session.finish(stream);
-  }
-
-  drop(): void {
-    if (!this.#end()) return;
-    if (this.#stream !== undefined) this.#session.finish(this.#stream);
-    else if (this.#accepts.sse) new SseStream(this.#res, this.#session.world).end();
-    else json(this.#res, 200, encodeError(this.idText, new ProxyError('cancelled', 'Request cancelled').toRpc()));
-  }
-
-  #end(): boolean {
     this.#upgrade?.cancel();
     this.#session.used();
-    return this.caller.end(this);
+    if (!this.#session.client.end(this)) return;
+    const isWanted = !isCancelled(answer);
+    if (this.#stream === undefined) {
+      if (!isWanted && this.#accepts.sse) return streamed(this.#res, this.#session.world, []);
+      if (answered(this.#res, this.#accepts, answer, this.idText)) return;
+    }
+    const stream = this.#streaming();
+    if (isWanted) stream.write(encoded(answer, this.idText));
+    this.#session.finish(stream);
   }
 
   #streaming(): LogicalStream {
