@@ -13,7 +13,7 @@ import { isModern, legacyRevision, PREFERRED_LEGACY, type Revision } from '../pr
 import { lonelyCaller, type Caller } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import type { McpServer } from '../relay/server.ts';
-import { paramsOf, type Batch, type Id, type RpcMessage, type RpcRequest } from '../wire/jsonrpc.ts';
+import { paramsOf, type Batch, type Id, type RpcMessage, type RpcNotification, type RpcRequest, type RpcResponse } from '../wire/jsonrpc.ts';
 import { SseStream } from '../wire/sse.ts';
 import { acceptable, answerBatch, answered, encoded, streamed, versionOf } from './answer.ts';
 import { Client, isCancelled, type SessionExchange } from './client.ts';
@@ -64,8 +64,7 @@ export class StreamableHttpTransport {
     session.used();
     if (body.kind === 'batch') return session.batch(body, req, res);
     if (body.kind === 'request') return session.request(body, acceptable(req), res);
-    if (body.kind === 'notification' && body.method === 'notifications/initialized') session.initialized();
-    session.client.take(body);
+    session.take(body);
     empty(res, 202);
   }
 
@@ -174,36 +173,34 @@ class Session implements Registered {
     this.usedAt = this.world.clock.now();
   }
 
-  /** The client is ready for what belongs to no request (R-55). */
-  initialized(): void {
-    this.#standalone.release();
-    this.client.caller.retry();
+  /** Takes what needs no answer. @throws ProxyError `busy` */
+  take(message: RpcNotification | RpcResponse): void {
+    if (message.kind === 'notification' && message.method === 'notifications/initialized') this.#initialized();
+    this.client.take(message);
   }
 
   request(request: RpcRequest, accepts: Accepts, res: ServerResponse): void {
-    if (request.method !== 'ping') this.initialized();
-    if (request.method === 'initialize') this.client.declare(request);
-    this.client.dispatch(new PostExchange(request, this, accepts, res), request);
+    this.#dispatch(new PostExchange(request, this, accepts, res), request);
   }
 
   batch(batch: Batch, req: IncomingMessage, res: ServerResponse): void {
     if (!this.revision.batches) throw new ProxyError('invalid_request', 'Invalid Request: this revision has no batches');
-    for (const message of batch.messages) {
-      if (message.kind !== 'malformed' && message.kind !== 'response' && message.method !== 'ping') this.initialized();
-      if (message.kind === 'notification' || message.kind === 'response') this.client.take(message);
-    }
-    const { client } = this;
+    for (const message of batch.messages) if (message.kind === 'notification' || message.kind === 'response') this.take(message);
     const messages = batch.messages.filter(({ kind }) => kind !== 'response');
     for (const [request, answer] of answerBatch(messages, 202, req, res, this.world)) {
       const { id, idText } = request;
       const settle = (got: Buffer | ProxyError): void => {
-        if (!client.end(exchange)) return;
-        this.used();
-        answer(got);
+        if (this.end(exchange)) answer(got);
       };
-      const exchange: SessionExchange = { id, idText, caller: client.caller, streams: false, notify() {}, settle };
-      client.dispatch(exchange, request);
+      const exchange: SessionExchange = { id, idText, caller: this.client.caller, streams: false, notify() {}, settle };
+      this.#dispatch(exchange, request);
     }
+  }
+
+  /** A request is over. `false`: that was so before. */
+  end(exchange: SessionExchange): boolean {
+    this.used();
+    return this.client.end(exchange);
   }
 
   /** Connects a GET to a stream of this session (R-92 to R-94). */
@@ -246,6 +243,17 @@ class Session implements Registered {
       stream.detach(connection);
     });
     stream.attach(connection, seq);
+  }
+
+  #dispatch(exchange: SessionExchange, request: RpcRequest): void {
+    if (request.method !== 'ping') this.#initialized();
+    this.client.dispatch(exchange, request);
+  }
+
+  /** The client is ready for what belongs to no request (R-55). */
+  #initialized(): void {
+    this.#standalone.release();
+    this.client.caller.retry();
   }
 
   close(why: ProxyError): void {
@@ -296,8 +304,7 @@ class PostExchange implements SessionExchange {
 
   settle(answer: Buffer | ProxyError): void {
     this.#upgrade?.cancel();
-    this.#session.used();
-    if (!this.#session.client.end(this)) return;
+    if (!this.#session.end(this)) return;
     const isWanted = !isCancelled(answer);
     if (this.#stream === undefined) {
       if (!isWanted && this.#accepts.sse) return streamed(this.#res, this.#session.world, []);

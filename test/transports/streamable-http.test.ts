@@ -376,8 +376,11 @@ describe('GET', () => {
     for (const batch of [[{ jsonrpc: '2.0', method: 'notifications/initialized' }], [{ jsonrpc: '2.0', id: 1, method: 'tools/list' }]]) {
       const session = await openSession(t, own, 'x', { version: '2025-03-26', initialized: false });
       const get = await session.get();
-      await session.post(batch);
+      await session.post([{ jsonrpc: '2.0', method: 'notifications/own' }, { jsonrpc: '2.0', id: 'p', method: 'ping' }]);
       await other.tool('changed', { what: 'tools' });
+      await session.call('ping');
+      assert.deepEqual(said(get), [], 'neither a ping nor another notification says so');
+      await session.post(batch);
       assert.deepEqual(await hears(get), changed('tools'));
       await session.delete();
     }
