@@ -1,6 +1,7 @@
 // The logical streams of one session (R-90): what was sent on each is kept for a while, so that a client whose
 // connection broke reads on where it was. A stream outlives its connections, and a connection can change hands.
 
+import type { Deadline } from '../base/clock.ts';
 import { oneLine } from '../wire/envelope.ts';
 import type { SseStream } from '../wire/sse.ts';
 
@@ -48,6 +49,8 @@ export class StreamLog {
 /** One stream of a session; `id` is unique in the process. */
 export class LogicalStream {
   readonly id: string;
+  /** When it is forgotten, once it is complete. */
+  expiry: Deadline | undefined;
   readonly #log: StreamLog;
   readonly #primes: boolean;
   readonly #retryMs: number;

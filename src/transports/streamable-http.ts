@@ -135,11 +135,10 @@ class Session implements Registered {
   usedAt: number;
   readonly #hooks: SessionHooks;
   readonly #log: StreamLog;
+  /** The standalone one and those of POSTs, by id. */
+  readonly #streams = new Map<string, LogicalStream>();
   readonly #standalone: LogicalStream;
-  /** By id, with the end of those that are complete. */
-  readonly #posts = new Map<string, { readonly stream: LogicalStream; expiry: Deadline | undefined }>();
   #connections = 0;
-  #closed = false;
 
   constructor(serverName: string, server: McpServer, revision: Revision, world: World, hooks: SessionHooks) {
     this.serverName = serverName;
@@ -148,7 +147,7 @@ class Session implements Registered {
     this.usedAt = world.clock.now();
     this.#hooks = hooks;
     this.#log = new StreamLog(world.limits);
-    this.#standalone = this.#newStream();
+    this.#standalone = this.newStream();
     this.#standalone.hold();
     this.client = new Client(server, world, {
       carrier: () => {
@@ -206,33 +205,20 @@ class Session implements Registered {
   /** Connects a GET to a stream of this session. */
   attach(lastEventId: string | undefined, res: ServerResponse): void {
     const from = lastEventId === undefined ? undefined : parseEventId(lastEventId);
-    const post = from === undefined ? undefined : this.#posts.get(from.stream)?.stream;
-    if (post?.complete === true && !post.hasAfter(from?.seq ?? 0)) {
+    const known = from && this.#streams.get(from.stream);
+    if (known?.complete === true && !known.hasAfter(from?.seq ?? 0)) {
       res.setHeader('allow', 'POST, DELETE');
       throw new ProxyError('method_not_allowed', 'Method not allowed: this stream is complete');
     }
-    const known = post ?? (from?.stream === this.#standalone.id ? this.#standalone : undefined);
-    this.connect(known ?? this.#standalone, res, known === undefined ? undefined : from?.seq);
+    this.connect(known ?? this.#standalone, res, known && from?.seq);
     this.client.server.wake();
     this.client.caller.retry();
   }
 
-  /** A new stream for one POST. */
-  postStream(): LogicalStream {
-    const stream = this.#newStream();
-    this.#posts.set(stream.id, { stream, expiry: undefined });
+  newStream(): LogicalStream {
+    const stream = new LogicalStream(this.#hooks.streamId(), this.#log, this.revision.primes, this.world.limits.retryMs);
+    this.#streams.set(stream.id, stream);
     return stream;
-  }
-
-  /** The last message of a POST stream was sent; it can be resumed for a while. */
-  finish(stream: LogicalStream): void {
-    stream.end();
-    const post = this.#posts.get(stream.id);
-    if (this.#closed || post === undefined) return;
-    post.expiry = this.world.deadlines.add(this.world.limits.finishedStreamMs, () => {
-      this.#posts.delete(stream.id);
-      this.#log.forget(stream);
-    });
   }
 
   connect(stream: LogicalStream, res: ServerResponse, seq?: number): void {
@@ -245,6 +231,24 @@ class Session implements Registered {
     stream.attach(connection, seq);
   }
 
+  /** The last message of a POST stream was sent; it can be resumed for a while. */
+  finish(stream: LogicalStream): void {
+    stream.end();
+    stream.expiry = this.world.deadlines.add(this.world.limits.finishedStreamMs, () => {
+      this.#streams.delete(stream.id);
+      this.#log.forget(stream);
+    });
+  }
+
+  close(why: ProxyError): void {
+    this.client.close(why);
+    for (const stream of this.#streams.values()) {
+      stream.expiry?.cancel();
+      stream.end();
+    }
+    this.#hooks.onClose();
+  }
+
   #dispatch(exchange: SessionExchange, request: RpcRequest): void {
     if (request.method !== 'ping') this.#initialized();
     this.client.dispatch(exchange, request);
@@ -254,21 +258,6 @@ class Session implements Registered {
   #initialized(): void {
     this.#standalone.release();
     this.client.caller.retry();
-  }
-
-  close(why: ProxyError): void {
-    this.#closed = true;
-    this.client.close(why);
-    this.#standalone.end();
-    for (const { stream, expiry } of this.#posts.values()) {
-      expiry?.cancel();
-      stream.end();
-    }
-    this.#hooks.onClose();
-  }
-
-  #newStream(): LogicalStream {
-    return new LogicalStream(this.#hooks.streamId(), this.#log, this.revision.primes, this.world.limits.retryMs);
   }
 }
 
@@ -317,7 +306,7 @@ class PostExchange implements SessionExchange {
 
   #streaming(): LogicalStream {
     if (this.#stream === undefined) {
-      this.#stream = this.#session.postStream();
+      this.#stream = this.#session.newStream();
       if (!this.#res.destroyed) this.#session.connect(this.#stream, this.#res);
     }
     return this.#stream;
