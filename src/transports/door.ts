@@ -12,7 +12,7 @@ import type { Fleet } from '../relay/fleet.ts';
 import { readMessage } from '../wire/jsonrpc.ts';
 import { versionOf } from './answer.ts';
 import { HttpSseTransport } from './http-sse.ts';
-import { SimpleTransport } from './simple.ts';
+import { postSimple, streamSimple } from './simple.ts';
 import { StatelessHttpTransport } from './stateless-http.ts';
 import { StreamableHttpTransport } from './streamable-http.ts';
 
@@ -25,20 +25,20 @@ export interface DoorOptions {
 }
 
 export class Door {
-  readonly simple: SimpleTransport;
-  readonly httpSse: HttpSseTransport;
   readonly streamable: StreamableHttpTransport;
-  readonly stateless: StatelessHttpTransport;
+  readonly #httpSse: HttpSseTransport;
+  readonly #stateless: StatelessHttpTransport;
+  readonly #fleet: Fleet;
   readonly #world: World;
-  readonly #sseEndpoint: DoorOptions['sseEndpoint'];
+  readonly #options: DoorOptions;
 
-  constructor(fleet: Fleet, world: World, { origin, basePath, sseEndpoint }: DoorOptions) {
+  constructor(fleet: Fleet, world: World, options: DoorOptions) {
+    this.#fleet = fleet;
     this.#world = world;
-    this.#sseEndpoint = sseEndpoint;
-    this.simple = new SimpleTransport(fleet, world, origin, basePath);
-    this.httpSse = new HttpSseTransport(fleet, world, basePath);
+    this.#options = options;
     this.streamable = new StreamableHttpTransport(fleet, world);
-    this.stateless = new StatelessHttpTransport(fleet, world);
+    this.#httpSse = new HttpSseTransport(fleet, world);
+    this.#stateless = new StatelessHttpTransport(fleet, world);
   }
 
   /** `POST /:server/mcp`. */
@@ -53,26 +53,28 @@ export class Door {
     const query = queryOf(req);
     const session = query.get('sessionId') ?? query.get('session_id');
     const body = readMessage(await readJsonBody(req, res, this.#world), this.#world.limits);
-    if (session !== null) return this.httpSse.post(name, session, body, req, res);
+    if (session !== null) return this.#httpSse.post(name, session, body, req, res);
     this.#serve(name, classifyInline(body, versionOf(req)), req, res);
   }
 
   /** `GET /:server/sse`: MCP clients name the type of the stream in `Accept`, simple ones do not (R-120). */
   sse(name: string, req: IncomingMessage, res: ServerResponse): void {
     const asked = queryOf(req).get('endpoint');
-    const form = asked === 'json' || asked === 'uri' ? asked : this.#sseEndpoint;
+    const { origin = `http://${req.headers.host}`, basePath, sseEndpoint } = this.#options;
+    const form = asked === 'json' || asked === 'uri' ? asked : sseEndpoint;
     const plain = form === 'auto' ? parseAccept(req.headers.accept).sse : form === 'uri';
-    if (plain) this.httpSse.stream(name, res);
-    else this.simple.stream(name, req, res);
+    const path = `${basePath}/${encodeURIComponent(name)}/message`;
+    if (plain) this.#httpSse.stream(name, path, res);
+    else streamSimple(this.#fleet.get(name), this.#world, origin + path, res);
   }
 
   #serve(name: string, verdict: Verdict, req: IncomingMessage, res: ServerResponse): void {
     try {
       switch (verdict.is) {
         case 'simple':
-          return this.simple.post(name, verdict.body, verdict.accepted, req, res);
+          return postSimple(this.#fleet.get(name), this.#world, verdict.body, verdict.accepted, req, res);
         case 'modern':
-          return this.stateless.post(name, verdict.body, req, res);
+          return this.#stateless.post(name, verdict.body, req, res);
         case 'initialize':
           return this.streamable.initialize(name, verdict.request, req, res);
         case 'session':

@@ -19,24 +19,22 @@ import { Sessions, type Registered } from './sessions.ts';
 export class HttpSseTransport {
   readonly #fleet: Fleet;
   readonly #world: World;
-  readonly #basePath: string;
   readonly #sessions: Sessions<Session>;
 
-  constructor(fleet: Fleet, world: World, basePath: string) {
+  constructor(fleet: Fleet, world: World) {
     this.#fleet = fleet;
     this.#world = world;
-    this.#basePath = basePath;
     this.#sessions = new Sessions(world);
   }
 
-  /** `GET /:server/sse` of an MCP client. */
-  stream(name: string, res: ServerResponse): void {
+  /** `GET /:server/sse` of an MCP client. `path`: where it posts. */
+  stream(name: string, path: string, res: ServerResponse): void {
     const server = this.#fleet.get(name);
     this.#sessions.reserve(name)('used');
     const session: Session = new Session(name, server, res, this.#fleet, this.#world, (why) => this.#sessions.end(session, why));
     this.#sessions.add(session);
     // A path without an origin is right behind every reverse proxy, and the same origin by construction (R-123).
-    session.write('endpoint', Buffer.from(`${this.#basePath}/${encodeURIComponent(name)}/message?sessionId=${session.id}`));
+    session.write('endpoint', Buffer.from(`${path}?sessionId=${session.id}`));
     server.wake();
   }
 
