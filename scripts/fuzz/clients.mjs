@@ -208,7 +208,7 @@ export class Client {
 
   get caller() {
     if (this.kind === 'simple') return this.#lonely;
-    if (this.kind === 'session') return this.session?.caller ?? this.#lonely;
+    if (this.kind === 'session') return this.session ?? this.#lonely;
     const caller = { era: 'modern', holder: {}, declared: { capabilities: this.capabilities, clientInfo: { name: 'c', version: '1' } }, canAsk: () => false, ask() {}, withdraw() {} };
     return (caller.holder = caller);
   }

@@ -295,7 +295,7 @@ class Run extends Stage {
     client.standalone = !client.standalone;
     if (!client.standalone) return;
     client.server.wake();
-    client.session.caller.retry();
+    client.session.retry();
   }
 
   readSimple() {

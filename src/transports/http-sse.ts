@@ -105,7 +105,7 @@ class Session implements Registered {
     const exchange: SessionExchange = {
       id,
       idText,
-      caller: client.caller,
+      caller: client,
       streams: true,
       notify: (interim) => this.write('message', interim),
       settle: (answer) => {

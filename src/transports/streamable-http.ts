@@ -191,7 +191,7 @@ class Session implements Registered {
       const settle = (got: Buffer | ProxyError): void => {
         if (this.end(exchange)) answer(got);
       };
-      const exchange: SessionExchange = { id, idText, caller: this.client.caller, streams: false, notify() {}, settle };
+      const exchange: SessionExchange = { id, idText, caller: this.client, streams: false, notify() {}, settle };
       this.#dispatch(exchange, request);
     }
   }
@@ -212,7 +212,7 @@ class Session implements Registered {
     }
     this.connect(known ?? this.#standalone, res, known && from?.seq);
     this.client.server.wake();
-    this.client.caller.retry();
+    this.client.retry();
   }
 
   newStream(): LogicalStream {
@@ -257,7 +257,7 @@ class Session implements Registered {
   /** The client is ready for what belongs to no request. */
   #initialized(): void {
     this.#standalone.release();
-    this.client.caller.retry();
+    this.client.retry();
   }
 }
 
@@ -275,7 +275,7 @@ class PostExchange implements SessionExchange {
   constructor({ id, idText }: RpcRequest, session: Session, accepts: Accepts, res: ServerResponse) {
     this.id = id;
     this.idText = idText;
-    this.caller = session.client.caller;
+    this.caller = session.client;
     this.#session = session;
     this.#accepts = accepts;
     this.#res = res;

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ProxyError } from '../../src/base/errors.ts';
+import { ProxyError, sessionClosed } from '../../src/base/errors.ts';
 import { LIMITS } from '../../src/config/limits.ts';
 import type { Question } from '../../src/relay/exchange.ts';
-import { Asking, type Carrier } from '../../src/transports/asking.ts';
+import type { McpServer } from '../../src/relay/server.ts';
+import { Client, type Carrier } from '../../src/transports/client.ts';
 import { splice } from '../../src/wire/envelope.ts';
-import { readMessage, type RpcRequest, type RpcResponse } from '../../src/wire/jsonrpc.ts';
+import { readMessage, type RpcNotification, type RpcRequest, type RpcResponse } from '../../src/wire/jsonrpc.ts';
 import { testWorld } from '../child/world.ts';
 import { fakeClock } from '../support/clock.ts';
 
@@ -37,11 +38,24 @@ class Asked implements Question {
   }
 }
 
-class Client {
+/** A client with a session, and what the server and the client get. */
+class Peer {
   readonly clock = fakeClock();
   readonly sent: string[] = [];
+  /** Progress that the server was told of. */
+  readonly progress: RpcNotification[] = [];
   carrier: Carrier | undefined = (message) => this.sent.push(message.toString());
-  readonly asking = new Asking(testWorld(this.clock), () => this.carrier);
+  readonly session: Client;
+
+  constructor() {
+    const server = { join() {}, leave() {}, answerProgress: (message: RpcNotification) => this.progress.push(message) };
+    this.session = new Client(server as unknown as McpServer, testWorld(this.clock), {
+      carrier: () => this.carrier,
+      hear() {},
+      open: () => true,
+      onServerEnd() {},
+    });
+  }
 
   get messages(): any[] {
     return this.sent.map((text) => JSON.parse(text));
@@ -49,12 +63,19 @@ class Client {
 
   ask(text?: string | object): Asked {
     const asked = new Asked(text);
-    this.asking.ask(asked);
+    this.session.ask(asked);
     return asked;
   }
 
   answers(text: string | object): void {
-    this.asking.answer(responseOf(text));
+    this.session.take(responseOf(text));
+  }
+
+  /** Whether progress under this token reaches the server. */
+  knows(token: string): boolean {
+    const text = `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":${token},"progress":1}}`;
+    this.session.take(readMessage(Buffer.from(text), LIMITS) as RpcNotification);
+    return this.progress.splice(0).length === 1;
   }
 }
 
@@ -86,28 +107,28 @@ const CAPABILITIES: [declared: unknown, can: readonly (keyof typeof REQUESTS)[]]
 
 for (const [declared, can] of CAPABILITIES) {
   test(`a client that declared ${JSON.stringify(declared)} can be asked ${can.join(', ') || 'nothing'}`, () => {
-    const { asking } = new Client();
-    asking.declared = { capabilities: declared as Record<string, unknown> };
+    const { session } = new Peer();
+    session.declared = { capabilities: declared as Record<string, unknown> };
     for (const [name, request] of Object.entries(REQUESTS)) {
       const expected = can.includes(name as keyof typeof REQUESTS);
-      assert.equal(asking.canAsk(requestOf({ jsonrpc: '2.0', id: 1, ...request })), expected, name);
+      assert.equal(session.canAsk(requestOf({ jsonrpc: '2.0', id: 1, ...request })), expected, name);
     }
   });
 }
 
 test('before it declares anything a client can be asked nothing, and never what no client is asked', () => {
-  const { asking } = new Client();
-  for (const request of Object.values(REQUESTS)) assert.equal(asking.canAsk(requestOf({ jsonrpc: '2.0', id: 1, ...request })), false);
-  asking.declared = { capabilities: { sampling: {}, elicitation: {}, roots: {}, tools: {}, ping: {} } };
+  const { session } = new Peer();
+  for (const request of Object.values(REQUESTS)) assert.equal(session.canAsk(requestOf({ jsonrpc: '2.0', id: 1, ...request })), false);
+  session.declared = { capabilities: { sampling: {}, elicitation: {}, roots: {}, tools: {}, ping: {} } };
   for (const method of ['tools/list', 'ping', 'initialize', 'roots', 'roots/List', '', 'toString']) {
-    assert.equal(asking.canAsk(requestOf({ jsonrpc: '2.0', id: 1, method })), false, method);
+    assert.equal(session.canAsk(requestOf({ jsonrpc: '2.0', id: 1, method })), false, method);
   }
 });
 
 // ---- ids and bytes
 
 test('a question goes out under a fresh id of the client, whatever the server called it, and otherwise to the byte', () => {
-  const client = new Client();
+  const client = new Peer();
   for (const id of ['1', '"1"', '-7', '1.0', '9007199254740993', '"ż"']) {
     client.ask(`{ "params":{"n":9007199254740993,"f":1e400,"2":2,"1":1},\t"id": ${id}, "method":"sampling/createMessage","jsonrpc":"2.0"}`);
   }
@@ -118,7 +139,7 @@ test('a question goes out under a fresh id of the client, whatever the server ca
 });
 
 test('an answer reaches its own question, to the byte, under the id of the server', () => {
-  const client = new Client();
+  const client = new Peer();
   const [a, b] = [client.ask({ jsonrpc: '2.0', id: 'a', method: 'roots/list' }), client.ask({ jsonrpc: '2.0', id: 5, method: 'roots/list' })];
   client.answers('{"result":{"n":9007199254740993,"f":1e400},"jsonrpc":"2.0", "id":2 }');
   assert.deepEqual([a!.answers, b!.answers], [[], ['{"result":{"n":9007199254740993,"f":1e400},"jsonrpc":"2.0", "id":5 }']]);
@@ -127,7 +148,7 @@ test('an answer reaches its own question, to the byte, under the id of the serve
 });
 
 test('an answer that nobody waits for is ignored: unknown, of another type, without an id, or a second one', () => {
-  const client = new Client();
+  const client = new Peer();
   const asked = client.ask();
   for (const id of ['2', '0', '-1', '"1"', '"own"', 'null']) client.answers(`{"jsonrpc":"2.0","id":${id},"error":{"code":1,"message":"m"}}`);
   assert.deepEqual(asked.answers, []);
@@ -137,7 +158,7 @@ test('an answer that nobody waits for is ignored: unknown, of another type, with
 });
 
 test('an id is never used again', () => {
-  const client = new Client();
+  const client = new Peer();
   for (let id = 1; id <= 5; id++) {
     client.ask();
     client.answers({ jsonrpc: '2.0', id, result: {} });
@@ -148,7 +169,7 @@ test('an id is never used again', () => {
 // ---- waiting for a stream
 
 test('a question without a stream waits for one, just so long, and then the server is told that there is none', () => {
-  const client = new Client();
+  const client = new Peer();
   client.carrier = undefined;
   const asked = client.ask();
   client.clock.advance(WAIT - 1);
@@ -156,20 +177,20 @@ test('a question without a stream waits for one, just so long, and then the serv
   client.clock.advance(1);
   assert.deepEqual([asked.answers, client.sent], [['no_client'], []]);
   client.carrier = (message) => client.sent.push(message.toString());
-  client.asking.retry();
+  client.session.retry();
   assert.deepEqual(client.sent, []);
 });
 
 test('when a stream opens, what waited goes out in order, once, and then may take its time', () => {
-  const client = new Client();
+  const client = new Peer();
   const { carrier } = client;
   client.carrier = undefined;
   const [a, b] = [client.ask(), client.ask()];
-  client.asking.retry(); // still none
+  client.session.retry(); // still none
   client.clock.advance(WAIT - 1);
   client.carrier = carrier;
-  client.asking.retry();
-  client.asking.retry();
+  client.session.retry();
+  client.session.retry();
   client.ask();
   assert.deepEqual(client.messages.map(({ id }) => id), [1, 2, 3]);
   client.clock.advance(100 * WAIT);
@@ -179,7 +200,7 @@ test('when a stream opens, what waited goes out in order, once, and then may tak
 });
 
 test('a question that did not reach the client yet cannot be answered by a guess', () => {
-  const client = new Client();
+  const client = new Peer();
   client.carrier = undefined;
   const asked = client.ask();
   client.answers({ jsonrpc: '2.0', id: 1, result: {} });
@@ -191,12 +212,12 @@ test('a question that did not reach the client yet cannot be answered by a guess
 // ---- withdrawal and the end
 
 test('a question that is withdrawn is cancelled at the client, on the stream that carried it, and not answered', () => {
-  const client = new Client();
+  const client = new Peer();
   const other: any[] = [];
   const [a, b] = [client.ask(), client.ask()];
   client.carrier = (message) => other.push(message);
-  client.asking.withdraw(b!, 'thought better of it');
-  client.asking.withdraw(b!, 'again');
+  client.session.withdraw(b!, 'thought better of it');
+  client.session.withdraw(b!, 'again');
   assert.deepEqual(client.messages.slice(2), [{ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 2, reason: 'thought better of it' } }]);
   assert.deepEqual(other, []);
   client.answers({ jsonrpc: '2.0', id: 2, result: {} });
@@ -205,34 +226,34 @@ test('a question that is withdrawn is cancelled at the client, on the stream tha
 });
 
 test('a question that waits for a stream is withdrawn without a word, and never asked', () => {
-  const client = new Client();
+  const client = new Peer();
   const { carrier } = client;
   client.carrier = undefined;
   const asked = client.ask();
-  client.asking.withdraw(asked, 'over');
+  client.session.withdraw(asked, 'over');
   client.carrier = carrier;
-  client.asking.retry();
+  client.session.retry();
   client.clock.advance(2 * WAIT);
   assert.deepEqual([asked.answers, client.sent], [[], []]);
 });
 
 test('withdrawing what was never asked, or is answered, says nothing', () => {
-  const client = new Client();
+  const client = new Peer();
   const asked = client.ask();
-  client.asking.withdraw(new Asked(), 'unknown');
+  client.session.withdraw(new Asked(), 'unknown');
   client.answers({ jsonrpc: '2.0', id: 1, result: {} });
-  client.asking.withdraw(asked, 'late');
+  client.session.withdraw(asked, 'late');
   assert.equal(client.sent.length, 1);
 });
 
 test('when the client goes, every question is answered: it is gone; once, and nothing comes later', () => {
-  const client = new Client();
+  const client = new Peer();
   const sent = client.ask();
   client.carrier = undefined;
   const waiting = client.ask();
   const done = new Asked();
-  client.asking.close();
-  client.asking.close();
+  client.session.close(sessionClosed());
+  client.session.close(sessionClosed());
   client.answers({ jsonrpc: '2.0', id: 1, result: {} });
   client.clock.advance(2 * WAIT);
   assert.deepEqual([sent.answers, waiting.answers, done.answers], [['no_client'], ['no_client'], []]);
@@ -241,15 +262,15 @@ test('when the client goes, every question is answered: it is gone; once, and no
 // ---- progress
 
 test('a progress token is known, as it was written, while its question is open', () => {
-  const client = new Client();
+  const client = new Peer();
   client.ask('{"jsonrpc":"2.0","id":1,"method":"roots/list","params":{"_meta":{"progressToken":1}}}');
   client.ask('{"jsonrpc":"2.0","id":2,"method":"roots/list","params":{"_meta":{"progressToken":"ż"}}}');
   client.ask('{"jsonrpc":"2.0","id":3,"method":"roots/list","params":{"_meta":{}}}');
   client.ask();
-  const known = (): boolean[] => ['1', '"1"', '"ż"', '"z"', 'undefined', ''].map((text) => client.asking.hasToken(Buffer.from(text).toString('latin1')));
+  const known = (): boolean[] => ['1', '"1"', '"ż"', '"z"', 'null', '{}'].map((token) => client.knows(token));
   assert.deepEqual(known(), [true, false, true, false, false, false]);
   client.answers({ jsonrpc: '2.0', id: 1, result: {} });
   assert.deepEqual(known(), [false, false, true, false, false, false]);
-  client.asking.close();
+  client.session.close(sessionClosed());
   assert.deepEqual(known(), [false, false, false, false, false, false]);
 });
