@@ -31,7 +31,7 @@ export class HttpSseTransport {
   stream(name: string, path: string, res: ServerResponse): void {
     const server = this.#fleet.get(name);
     this.#sessions.reserve(name)('used');
-    const session: Session = new Session(name, server, res, this.#fleet, this.#world, (why) => this.#sessions.end(session, why));
+    const session: Session = new Session(name, server, res, this.#fleet, this.#world, () => this.#sessions.end(session, sessionClosed()));
     this.#sessions.add(session);
     // A path without an origin is right behind every reverse proxy, and the same origin by construction (R-123).
     session.write('endpoint', Buffer.from(`${path}?sessionId=${session.id}`));
@@ -42,9 +42,7 @@ export class HttpSseTransport {
   post(name: string, id: string, body: RpcMessage | Batch | Malformed, req: IncomingMessage, res: ServerResponse): void {
     this.#fleet.get(name);
     const session = this.#sessions.get(id, name);
-    if (isModern(versionOf(req))) {
-      throw new ProxyError('bad_version', 'Unsupported protocol version on this path');
-    }
+    if (isModern(versionOf(req))) throw new ProxyError('bad_version', 'Unsupported protocol version on this path');
     if (body.kind === 'malformed') throw malformedError(body);
     if (body.kind === 'batch') throw new ProxyError('invalid_request', 'Invalid Request: this transport has no batches');
     res.writeHead(202, { 'content-type': 'text/plain' }).end('Accepted');
@@ -62,17 +60,16 @@ class Session implements Registered {
   readonly #join: (server: McpServer) => Client;
   #client: Client;
 
-  constructor(serverName: string, server: McpServer, res: ServerResponse, fleet: Fleet, world: World, onEnd: (why: ProxyError) => void) {
+  constructor(serverName: string, server: McpServer, res: ServerResponse, fleet: Fleet, world: World, onEnd: () => void) {
     this.serverName = serverName;
     this.#fleet = fleet;
-    const gone = (): void => onEnd(sessionClosed());
-    this.#stream = new SseStream(res, world, gone);
+    this.#stream = new SseStream(res, world, onEnd);
     this.#join = (server) =>
       new Client(server, world, {
         carrier: () => (message) => this.write('message', message),
         hear: (_, frame) => void this.#stream.write(frame),
         open: () => true,
-        onServerEnd: gone,
+        onServerEnd: onEnd,
       });
     this.#client = this.#join(server);
   }

@@ -63,7 +63,7 @@ export class StreamableHttpTransport {
     const session = this.#session(name, id, req);
     session.used();
     if (body.kind === 'batch') return session.batch(body, req, res);
-    if (body.kind === 'request') return session.request(body, acceptable(req), res);
+    if (body.kind === 'request') return session.dispatch(new PostExchange(body, session, acceptable(req), res), body);
     session.take(body);
     empty(res, 202);
   }
@@ -178,8 +178,10 @@ class Session implements Registered {
     this.client.take(message);
   }
 
-  request(request: RpcRequest, accepts: Accepts, res: ServerResponse): void {
-    this.#dispatch(new PostExchange(request, this, accepts, res), request);
+  /** Sends a request on its way. */
+  dispatch(exchange: SessionExchange, request: RpcRequest): void {
+    if (request.method !== 'ping') this.#initialized();
+    this.client.dispatch(exchange, request);
   }
 
   batch(batch: Batch, req: IncomingMessage, res: ServerResponse): void {
@@ -192,7 +194,7 @@ class Session implements Registered {
         if (this.end(exchange)) answer(got);
       };
       const exchange: SessionExchange = { id, idText, caller: this.client, streams: false, notify() {}, settle };
-      this.#dispatch(exchange, request);
+      this.dispatch(exchange, request);
     }
   }
 
@@ -247,11 +249,6 @@ class Session implements Registered {
       stream.end();
     }
     this.#hooks.onClose();
-  }
-
-  #dispatch(exchange: SessionExchange, request: RpcRequest): void {
-    if (request.method !== 'ping') this.#initialized();
-    this.client.dispatch(exchange, request);
   }
 
   /** The client is ready for what belongs to no request. */
