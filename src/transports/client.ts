@@ -16,6 +16,9 @@ export interface SessionExchange extends Exchange {
   readonly id: Id;
 }
 
+/** What ends a request that its client has cancelled: it wants no answer. */
+export const CANCELLED = new ProxyError('cancelled', 'Request cancelled');
+
 /** Sends a message on one stream of the client. */
 export type Carrier = (message: Buffer) => void;
 
@@ -167,7 +170,7 @@ export class Client implements Caller {
     const { requestId, reason } = paramsOf(notification);
     for (const exchange of this.exchanges.filter(({ id }) => id === requestId)) {
       this.server.cancel(exchange, typeof reason === 'string' ? reason : 'the client cancelled it');
-      exchange.settle(new ProxyError('cancelled', 'Request cancelled'));
+      exchange.settle(CANCELLED);
     }
   }
 
@@ -190,9 +193,4 @@ export class Client implements Caller {
 
 function gone(): ProxyError {
   return new ProxyError('no_client', 'The client is gone');
-}
-
-/** Whether this ends a request that its client has cancelled, and so wants no answer to. */
-export function isCancelled(answer: Buffer | ProxyError): boolean {
-  return answer instanceof ProxyError && answer.reason === 'cancelled';
 }

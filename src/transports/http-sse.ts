@@ -13,7 +13,7 @@ import { encodeEvent, SseStream } from '../wire/sse.ts';
 import { malformedError } from '../protocol/classify.ts';
 import { isModern } from '../protocol/revisions.ts';
 import { encoded, versionOf } from './answer.ts';
-import { Client, isCancelled, type SessionExchange } from './client.ts';
+import { CANCELLED, Client, type SessionExchange } from './client.ts';
 import { Sessions, type Registered } from './sessions.ts';
 
 export class HttpSseTransport {
@@ -106,7 +106,7 @@ class Session implements Registered {
       streams: true,
       notify: (interim) => this.write('message', interim),
       settle: (answer) => {
-        if (client.end(exchange) && !isCancelled(answer)) this.write('message', encoded(answer, idText));
+        if (client.end(exchange) && answer !== CANCELLED) this.write('message', encoded(answer, idText));
       },
     };
     client.dispatch(exchange, message);

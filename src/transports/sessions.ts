@@ -34,11 +34,9 @@ export class Sessions<S extends Registered> {
    * @throws ProxyError `session_limit`
    */
   reserve(serverName: string, onUnused = (): void => {}): (as: 'used' | 'unused') => boolean {
-    try {
-      this.#makeRoom(serverName);
-    } catch (error) {
+    if (this.count(serverName) >= this.#world.limits.maxSessions && !this.#endIdlest(serverName)) {
       onUnused();
-      throw error;
+      throw new ProxyError('session_limit', 'Too many sessions');
     }
     this.#take(serverName, 1);
     let open = true;
@@ -49,17 +47,6 @@ export class Sessions<S extends Registered> {
       if (as === 'unused') onUnused();
       return true;
     };
-  }
-
-  #makeRoom(serverName: string): void {
-    if (this.count(serverName) < this.#world.limits.maxSessions) return;
-    let idlest: S | undefined;
-    for (const session of this.#byId.values()) {
-      if (session.serverName !== serverName || session.busy) continue;
-      if (idlest === undefined || session.usedAt < idlest.usedAt) idlest = session;
-    }
-    if (idlest === undefined) throw new ProxyError('session_limit', 'Too many sessions');
-    this.end(idlest, sessionClosed());
   }
 
   add(session: S): void {
@@ -93,13 +80,24 @@ export class Sessions<S extends Registered> {
     else this.#taken.delete(serverName);
   }
 
+  /** Makes room. `false`: all are in use. */
+  #endIdlest(serverName: string): boolean {
+    let idlest: S | undefined;
+    for (const session of this.#byId.values()) {
+      if (session.serverName !== serverName || session.busy) continue;
+      if (idlest === undefined || session.usedAt < idlest.usedAt) idlest = session;
+    }
+    if (idlest !== undefined) this.end(idlest, sessionClosed());
+    return idlest !== undefined;
+  }
+
   #expire(): void {
     const { clock, deadlines, limits } = this.#world;
     const now = clock.now();
     let next = limits.sessionTimeoutMs;
     for (const session of [...this.#byId.values()]) {
-      const left = session.usedAt + limits.sessionTimeoutMs - now;
       if (session.busy) continue;
+      const left = session.usedAt + limits.sessionTimeoutMs - now;
       if (left <= 0) this.end(session, sessionClosed());
       else next = Math.min(next, left);
     }

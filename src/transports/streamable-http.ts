@@ -16,7 +16,7 @@ import type { McpServer } from '../relay/server.ts';
 import { paramsOf, type Batch, type Id, type RpcMessage, type RpcNotification, type RpcRequest, type RpcResponse } from '../wire/jsonrpc.ts';
 import { SseStream } from '../wire/sse.ts';
 import { acceptable, answerBatch, answered, encoded, streamed, versionOf } from './answer.ts';
-import { Client, isCancelled, type SessionExchange } from './client.ts';
+import { CANCELLED, Client, type SessionExchange } from './client.ts';
 import { Sessions, type Registered } from './sessions.ts';
 import { LogicalStream, parseEventId, StreamLog } from './stream-log.ts';
 
@@ -291,13 +291,12 @@ class PostExchange implements SessionExchange {
   settle(answer: Buffer | ProxyError): void {
     this.#upgrade?.cancel();
     if (!this.#session.end(this)) return;
-    const isWanted = !isCancelled(answer);
     if (this.#stream === undefined) {
-      if (!isWanted && this.#accepts.sse) return streamed(this.#res, this.#session.world, []);
+      if (answer === CANCELLED && this.#accepts.sse) return new SseStream(this.#res, this.#session.world).end();
       if (answered(this.#res, this.#accepts, answer, this.idText)) return;
     }
     const stream = this.#streaming();
-    if (isWanted) stream.write(encoded(answer, this.idText));
+    if (answer !== CANCELLED) stream.write(encoded(answer, this.idText));
     this.#session.finish(stream);
   }
 
