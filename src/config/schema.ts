@@ -42,6 +42,7 @@ export type Parsed = { readonly config: Config } | { readonly problems: readonly
 
 const RESERVED = new Set(['api', 'health', '.well-known']);
 const MAX_NAME_BYTES = 128;
+const MAX_LEVELS = 100; // of what is written on to a server: `JSON.parse` takes more than `JSON.stringify` does
 
 /** Checks a whole configuration and reports every problem, not only the first. */
 export function parseConfig(json: unknown, maxServers: number): Parsed {
@@ -133,6 +134,7 @@ function parseServer(entry: Record<string, unknown>, path: string, problems: str
 
   const clientCapabilities = own(entry, 'clientCapabilities');
   if (clientCapabilities !== undefined && !isObject(clientCapabilities)) expected('.clientCapabilities', 'an object', clientCapabilities);
+  else if (!isWithin(MAX_LEVELS, clientCapabilities)) problems.push(`${path}.clientCapabilities: nested more than ${MAX_LEVELS} levels deep`);
 
   const server: ServerConfig = {
     command,
@@ -153,6 +155,10 @@ function parseServer(entry: Record<string, unknown>, path: string, problems: str
 function own(object: Record<string, unknown>, key: string, otherwise?: unknown): unknown {
   const value = Object.hasOwn(object, key) ? object[key] : undefined;
   return value === undefined ? otherwise : value;
+}
+
+function isWithin(levels: number, value: unknown): boolean {
+  return typeof value !== 'object' || value === null || (levels > 0 && Object.values(value).every((each) => isWithin(levels - 1, each)));
 }
 
 /** `.name` where that reads well, else `["name"]`. */

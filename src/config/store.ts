@@ -118,10 +118,11 @@ export class ConfigStore {
     if (!isObject(text.json)) throw conflict('not a JSON object');
 
     const next = encode({ ...text.json, mcpServers });
+    if (next === undefined) throw invalid(['nested too deeply']);
     if (next.length > limits.maxConfigBytes) {
       throw new ProxyError('too_large', `Payload too large: the configuration file may have ${limits.maxConfigBytes} bytes`);
     }
-    if (file.is === 'read' && JSON.stringify(text.json['mcpServers']) === JSON.stringify(mcpServers)) return;
+    if (file.is === 'read' && encode(text.json)?.equals(next)) return;
     try {
       await writeConfigFile(path, next.toString());
     } catch (error) {
@@ -136,11 +137,12 @@ export function problemsOf(error: unknown): readonly string[] {
   return error instanceof ProxyError ? (error.data['problems'] as string[]) : [String(error)];
 }
 
-function encode(json: unknown): Buffer {
+/** The text of the file; none for what is nested too deeply, as `JSON.parse` takes more levels than `JSON.stringify` does. */
+function encode(json: unknown): Buffer | undefined {
   try {
     return Buffer.from(`${JSON.stringify(json, null, 2)}\n`);
   } catch {
-    throw invalid(['nested too deeply']); // `JSON.parse` takes more levels than `JSON.stringify` does
+    return undefined;
   }
 }
 

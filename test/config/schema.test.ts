@@ -160,6 +160,16 @@ test('every wrong value is named with its path and its type', () => {
   }
 });
 
+test('client capabilities may have a hundred levels, and not one more', () => {
+  for (const [open, close] of [['{"a":', '}'], ['[', ']']] as const) {
+    const levels = (count: number) => ({ command: 'x', clientCapabilities: { a: JSON.parse(`${open.repeat(count - 1)}0${close.repeat(count - 1)}`) } });
+    assert.deepEqual(entry(levels(100)), { ...DEFAULTS, ...levels(100), env: {} });
+    for (const count of [101, 100_000]) {
+      assert.deepEqual(problems({ mcpServers: { fs: levels(count) } }), ['mcpServers.fs.clientCapabilities: nested more than 100 levels deep']);
+    }
+  }
+});
+
 test('all problems of all entries are named, in the order of the file', () => {
   const json = {
     mcpServers: {

@@ -13,6 +13,7 @@ import type { Config } from '../../src/config/schema.ts';
 import { ConfigStore } from '../../src/config/store.ts';
 import { fakeClock } from '../support/clock.ts';
 import { tempDir, until } from '../support/files.ts';
+import { nested } from '../wire/nasty.ts';
 
 /** Real files make real events; these bounds make their effects quick. */
 const QUICK: Partial<Limits> = { configPollMs: 50, configDebounceMs: 10, configDebounceMaxMs: 100 };
@@ -262,6 +263,13 @@ test('replace over a file that parses but does not validate mends it', async (t)
     await it.store.replace(config('b'));
     assert.deepEqual(JSON.parse(it.read()), { ...JSON.parse(content), ...config('b') });
   }
+});
+
+test('replace over servers that are nested too deeply to be compared mends them', async (t) => {
+  const it = stored(t, file(t, `{"mcpServers":{"a":{"command":"x","note":${nested(100_000, '[', ']')}}},"kept":1}`));
+  await it.store.open();
+  await it.store.replace(config('b'));
+  assert.deepEqual(JSON.parse(it.read()), { ...config('b'), kept: 1 });
 });
 
 test('replace by something invalid is refused with every problem, and writes nothing', async (t) => {
