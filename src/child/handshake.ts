@@ -87,7 +87,12 @@ export class Handshake {
   }
 
   #initialize(): void {
-    this.#initializeId = this.#ask('initialize', this.#options.initialize);
+    try {
+      this.#initializeId = this.#ask('initialize', this.#options.initialize);
+    } catch {
+      // A client of its own may have declared more levels than can be written. Whoever makes this has to know it first.
+      queueMicrotask(() => this.#options.onFailed('cannot be initialized: what its client declares is nested too deeply'));
+    }
   }
 
   #discovered(answer: RpcResponse): void {

@@ -11,7 +11,7 @@ import { fakeClock } from '../support/clock.ts';
 const clientInfo = { name: 'proxy', version: '1.2.3' };
 
 /** A handshake over a link in memory: `log` is what happened, in order; what was written is parsed. */
-function handshake(protocol: 'auto' | Era = 'legacy', firstId = 1) {
+function handshake(protocol: 'auto' | Era = 'legacy', firstId = 1, params: unknown = initializeParams(clientInfo)) {
   const log: unknown[] = [];
   const clock = fakeClock();
   let lastId = firstId - 1;
@@ -24,7 +24,7 @@ function handshake(protocol: 'auto' | Era = 'legacy', firstId = 1) {
     clock,
     protocol,
     discover: discoverParams(clientInfo),
-    initialize: initializeParams(clientInfo),
+    initialize: params,
     probeMs: 5_000,
     wedgedMs: 120_000,
     onDone: (profile, sure) => log.push({ profile, sure }),
@@ -252,6 +252,20 @@ test('an error that is nested without end is a failure like any other', () => {
   const probed = handshake('auto');
   probed.says(`{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"no","data":{"supported":[${deep}]}}}`);
   assert.deepEqual(probed.log.slice(1), [initialize(2)]);
+});
+
+test('an initialize that cannot be written is a failure, told once its maker knows the handshake', async () => {
+  const params: Record<string, unknown> = {};
+  params['capabilities'] = params; // no engine writes that, however many levels it takes
+  for (const protocol of ['legacy', 'auto'] as const) {
+    const { it, log, clock } = handshake(protocol, 1, params);
+    clock.advance(5_000);
+    if (protocol === 'legacy') assert.deepEqual(log, []);
+    await Promise.resolve();
+    it.end();
+    assert.deepEqual(log.at(-1), { why: 'cannot be initialized: what its client declares is nested too deeply' });
+    assert.equal(clock.pending, 0);
+  }
 });
 
 test('whatever else a child says before its answer is no part of the handshake, and nothing is done about it', () => {

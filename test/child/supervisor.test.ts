@@ -1033,6 +1033,20 @@ test('the command line of a process is in the log at debug level only', async (t
 
 // ---- not startable
 
+test('a server that cannot be sent its initialize, because its client declares too much, fails like any other', async (t) => {
+  const endless: Record<string, unknown> = {};
+  endless['capabilities'] = endless;
+  for (const protocol of ['legacy', 'auto'] as const) {
+    const it = supervise(t, { ...launchOf('server.mjs', [], { autoRestart: false, protocol }), params: endless });
+    it.supervisor.start();
+    await until(() => it.failures.length === 1, 'its failure');
+    await it.reachesAfterStop('error 0');
+    const why = 'Server "fs" is not available: cannot be initialized: what its client declares is nested too deeply';
+    assert.deepEqual(it.refusals.map(({ message }) => message), [why]);
+    assert.deepEqual([it.ups, it.downs], [[], []]);
+  }
+});
+
 test('an entry without a command is in error with its reason, however it is asked to run, and never a process', async (t) => {
   const it = supervise(t, launchOf('', [], { command: undefined, args: [] }));
   assert.equal(it.supervisor.status, 'error');
