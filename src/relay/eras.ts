@@ -28,7 +28,13 @@ function envelopeFor(declared: Declared, house: Implementation, logLevel: string
   const last = envelopes.get(declared);
   if (last !== undefined && last.house === house && last.logLevel === logLevel) return last.text;
   const { capabilities, clientInfo = house } = declared;
-  const text = envelopeOf({ clientInfo, clientCapabilities: modernCapabilities(capabilities), logLevel });
+  let text: string;
+  try {
+    text = envelopeOf({ clientInfo, clientCapabilities: modernCapabilities(capabilities), logLevel });
+  } catch {
+    // Nested too deeply to be written: then it has declared nothing.
+    text = envelopeOf({ clientInfo: house, clientCapabilities: {}, logLevel });
+  }
   envelopes.set(declared, { house, logLevel, text });
   return text;
 }

@@ -12,6 +12,7 @@ import { post, type SseStream } from '../support/http.ts';
 import { key, modernRequest, VERSION } from '../support/modern.ts';
 import { errorOf, nextMessage, node, startProxy, type ProxySetup, type Servers, type TestProxy } from '../support/proxy.ts';
 import { BOTH, childHas, heardByChild, hears, inFlight, initialize, openSession, REVISIONS, said, type TestSession } from '../support/session.ts';
+import { nested } from '../wire/nasty.ts';
 
 const EVERYTHING = { sampling: {}, elicitation: { form: {}, url: {} }, roots: {} };
 
@@ -67,6 +68,17 @@ describe('every request carries the envelope of 2026-07-28 (R-25)', () => {
     ['completion/complete', { ref: { type: 'ref/prompt', name: 'plain' }, argument: { name: 'x', value: 'p' } }],
     ['vendor/method', { a: 1 }],
   ];
+
+  test('of a session whose client declares more levels than can be written, as if it had declared nothing', async (t) => {
+    const proxy = await modern(t);
+    const deep = nested(100_000, '[', ']');
+    const text = JSON.stringify(initialize('2025-06-18', { sampling: {} })).replace('"test"', deep);
+    const reply = await post(proxy.url('/x/mcp'), text, { Accept: BOTH });
+    const list = { jsonrpc: '2.0', id: 2, method: 'tools/list' };
+    const answer = await post(proxy.url('/x/mcp'), list, { 'Mcp-Session-Id': String(reply.headers['mcp-session-id']), Accept: BOTH });
+    assert.equal(answer.status, 200);
+    assert.ok(answer.json().result.tools.length > 0);
+  });
 
   test('of a session: who its client is, and what it can', async (t) => {
     const proxy = await modern(t);
