@@ -3,11 +3,11 @@
 
 import { createServer, STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { Server as NetServer, type AddressInfo, type Socket } from 'node:net';
-import { systemClock, type Timer } from '../base/clock.ts';
+import { systemClock } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import { encodeError } from '../wire/jsonrpc.ts';
+import { probeAtEnd } from '../wire/half-close.ts';
 import { boundLine } from '../wire/pipeline.ts';
-import { PROBE_MS } from '../wire/sse.ts';
 import { fault } from './reply.ts';
 
 type Bound =
@@ -94,23 +94,16 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
     const open = new Set<ServerResponse>();
     connections.set(socket, open);
     boundLine(socket, open, limits.sseQueueBytes);
-    socket.on('error', () => {}); // 'close' follows, and that is what everything listens to
-    let probeTimer: Timer | undefined;
+    socket.on('error', ignore); // 'close' follows, and that is what everything listens to
+    // Whoever has left answers an interim response with a reset; whoever still reads skips it (RFC 9110, section 15.2).
+    const endProbe = probeAtEnd(socket, systemClock, () => {
+      for (const res of open) if (!res.headersSent && !res.destroyed && res.req.httpVersionMinor > 0) res.writeProcessing();
+    });
     socket.on('close', () => {
-      probeTimer?.cancel();
+      endProbe();
       // Node closes the answer that was being sent; those that stood in line behind it hear nothing.
       for (const res of open) res.destroy().emit('close');
       if (connections.delete(socket) && connections.size === 0) onEmpty?.();
-    });
-    // The end of what a client sends may be half a close or a whole one, and only writing tells: whoever has left
-    // answers an interim response with a reset, which a second one meets; whoever still reads skips both (RFC 9110,
-    // section 15.2).
-    const probe = (): void => {
-      for (const res of open) if (!res.headersSent && !res.destroyed && res.req.httpVersionMinor > 0) res.writeProcessing();
-    };
-    socket.on('end', () => {
-      probe();
-      probeTimer = systemClock.after(PROBE_MS, probe);
     });
   });
   server.on('clientError', (error: NodeJS.ErrnoException, stream) => {
@@ -129,7 +122,7 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
     server.once('error', reject);
     server.listen(options.port, options.host, () => {
       server.off('error', reject);
-      server.on('error', () => {}); // accepting failed (EMFILE): Node goes on with the next connection
+      server.on('error', ignore); // accepting failed (EMFILE): Node goes on with the next connection
       resolve({
         port: (server.address() as AddressInfo).port,
         stopAccepting() {

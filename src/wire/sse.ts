@@ -4,6 +4,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../base/clock.ts';
+import { probeAtEnd } from './half-close.ts';
 import { cutOff } from './pipeline.ts';
 
 const SSE_HEAD = {
@@ -11,8 +12,6 @@ const SSE_HEAD = {
   'cache-control': 'no-cache, no-transform',
   'x-accel-buffering': 'no',
 };
-/** Between the two writes that tell a client that has left from one that has only stopped sending: time for a reset. */
-export const PROBE_MS = 100;
 const KEEP_ALIVE = Buffer.from(': keep-alive\n\n');
 const END_OF_EVENT = Buffer.from('\n\n');
 
@@ -24,14 +23,7 @@ export function encodeEvent(event: string, data: string | Buffer): Buffer {
 
 export interface SseOptions {
   readonly clock: Clock;
-  readonly limits: {
-    /** Milliseconds without an event after which a comment is written. */
-    readonly keepAliveMs: number;
-    /** Unsent bytes at which a reader has fallen behind. */
-    readonly sseQueueBytes: number;
-    /** Milliseconds that a reader with unsent bytes may take none of them. */
-    readonly sseStallMs: number;
-  };
+  readonly limits: Readonly<Record<'keepAliveMs' | 'sseQueueBytes' | 'sseStallMs', number>>;
 }
 
 export class SseStream {
@@ -40,7 +32,7 @@ export class SseStream {
   readonly #onClose: () => void;
   readonly #socket: Socket | null;
   #timer: Timer | undefined;
-  #probeTimer: Timer | undefined;
+  readonly #endProbe: (() => void) | undefined;
   #lastWrite: number;
   #progress = '';
   #progressAt: number;
@@ -56,7 +48,7 @@ export class SseStream {
     res.flushHeaders();
     res.once('close', () => this.#gone());
     this.#socket = res.socket;
-    this.#socket?.once('end', this.#probe);
+    this.#endProbe = this.#socket === null ? undefined : probeAtEnd(this.#socket, options.clock, () => this.#comment());
     if (res.destroyed) queueMicrotask(() => this.#gone()); // not before whoever opens it knows it
     else this.#tick(options.limits.keepAliveMs);
   }
@@ -87,15 +79,6 @@ export class SseStream {
     this.#leave(); // the timer goes on until the last byte is taken or the reader is given up
   }
 
-  /**
-   * The end of what the reader sends may be half a close or a whole one. Two writes find out: the first draws a reset
-   * from whoever has left, the second meets it.
-   */
-  readonly #probe = (): void => {
-    this.#comment();
-    this.#probeTimer = this.#options.clock.after(PROBE_MS, () => this.#comment());
-  };
-
   /** A comment, unless something is on its way that keeps the connection alive as well. */
   #comment(): void {
     if (!this.#open || this.#res.writableLength > 0) return;
@@ -111,8 +94,7 @@ export class SseStream {
 
   #gone(): void {
     this.#timer?.cancel();
-    this.#probeTimer?.cancel();
-    this.#socket?.off('end', this.#probe);
+    this.#endProbe?.();
     this.#leave();
   }
 
