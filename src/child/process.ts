@@ -47,16 +47,14 @@ export class Child {
   /** What was written within this turn of the event loop, which leaves as one write: that costs as much as a small call. */
   #gathered: Buffer[] = [];
   #gatheredBytes = 0;
-  readonly #tail: Buffer[] = [];
+  #tail: Buffer[] = [];
   #tailBytes = 0;
   #lastId = 0;
   #exit: End | undefined;
   #stdoutEnded = false;
-  #sign: End | undefined; // the first sign of death
   #told = false;
   #stopped = false;
-  #grace: Timer | undefined;
-  #ladder: Timer | undefined;
+  #grace: Timer | undefined; // between the first sign of death and its telling
 
   constructor(options: ChildOptions) {
     this.#options = options;
@@ -164,10 +162,11 @@ export class Child {
   /** Adds to the tail of what it said outside the protocol; only the end of it is kept. */
   note(chunk: Buffer): void {
     const max = this.#options.limits.stderrTailBytes;
-    this.#tail.push(chunk.length > max ? chunk.subarray(-max) : chunk);
-    this.#tailBytes += chunk.length > max ? max : chunk.length;
-    while (this.#tailBytes - (this.#tail[0]?.length ?? 0) >= max) this.#tailBytes -= this.#tail.shift()?.length ?? 0;
-    if (this.#tail.length > 1_000) this.#tail.splice(0, this.#tail.length, Buffer.concat(this.#tail));
+    this.#tail.push(chunk);
+    this.#tailBytes += chunk.length;
+    if (this.#tailBytes < 2 * max && this.#tail.length < 1_000) return;
+    this.#tail = [Buffer.concat(this.#tail).subarray(-max)];
+    this.#tailBytes = Math.min(this.#tailBytes, max);
   }
 
   /** The tail as text. */
@@ -206,13 +205,12 @@ export class Child {
       if (this.#exit !== undefined && !this.#signal(0)) return this.#leave();
       const left = end - clock.now();
       if (left <= 0) return otherwise();
-      this.#ladder = clock.after(Math.min(limits.goneCheckMs, left), look);
+      clock.after(Math.min(limits.goneCheckMs, left), look);
     };
     look();
   }
 
   #leave(): void {
-    this.#ladder?.cancel();
     // A descendant that left the group may hold the pipes; they are not ours any more.
     for (const pipe of [this.#process?.stdin, this.#process?.stdout, this.#process?.stderr]) pipe?.destroy();
     this.#options.onGone();
@@ -239,12 +237,12 @@ export class Child {
   /**
    * A sign of death. The exit, the end of stdout and a broken stdin come in any order, and what was written last is
    * still in the pipes: so a moment passes before it is told, and no more, because a grandchild may hold a pipe open.
+   * Where the exit is not among them, the first one counts.
    */
   #dying(sign: End): void {
     if (this.#told) return;
-    this.#sign ??= sign;
     if (this.#exit !== undefined && this.#stdoutEnded) return this.#dead(this.#exit);
-    this.#grace ??= this.#options.clock.after(this.#options.limits.deathGraceMs, () => this.#dead(this.#exit ?? this.#sign ?? sign));
+    this.#grace ??= this.#options.clock.after(this.#options.limits.deathGraceMs, () => this.#dead(this.#exit ?? sign));
   }
 
   #dead(end: End): void {
