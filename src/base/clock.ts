@@ -70,7 +70,6 @@ export class Deadlines {
   close(): void {
     for (const link of this.#running()) link.cancel();
     this.#timer?.cancel();
-    this.#timer = undefined;
     this.#armedFor = Infinity;
   }
 
@@ -88,7 +87,6 @@ export class Deadlines {
   }
 
   #sweep(): void {
-    this.#timer = undefined;
     this.#armedFor = Infinity;
     const now = this.#clock.now();
     const due = this.#running().filter(({ at }) => at <= now);
