@@ -13,6 +13,7 @@ import { Handshake, type Link } from './handshake.ts';
 import { isStarting, restartsOf, STOPPED, statusOf, step, type Effect, type Event, type State, type Status } from './lifecycle.ts';
 import { Child, type End } from './process.ts';
 import { reaperOf } from './reaper.ts';
+import { lastLines, stderrLines } from './stderr.ts';
 import type { Turn, Turns } from './turns.ts';
 
 /** What one server is started with; replaced as a whole when its configuration changes. */
@@ -244,6 +245,7 @@ export class Supervisor {
     const { config, env, params, discover, redact } = this.#launch;
     const reaper = reaperOf(this.#world);
     const plain = this.#state.is === 'starting' && this.#state.plain;
+    const logStderr = stderrLines(limits, redact, (line) => log.debug(this.#name, 'stderr', line));
     const child = new Child({
       command: config.command ?? '',
       args: config.args,
@@ -251,7 +253,9 @@ export class Supervisor {
       clock,
       limits,
       onLine: (line) => this.#heard(line, child),
-      onStderr: this.#stderrLog(redact),
+      onStderr: (chunk) => {
+        if (log.takes('debug')) logStderr(chunk);
+      },
       onDead: (end) => {
         if (this.#handshake?.probing && end.notSpawned === undefined) this.#respawn(end.what);
         else this.#failed(end);
@@ -290,28 +294,6 @@ export class Supervisor {
     this.#send({ type: 'respawn' });
   }
 
-  /** Logs stderr at level debug, in whole lines: a chunk may end in the middle of a secret. */
-  #stderrLog(redact: Launch['redact']): (chunk: Buffer) => void {
-    const { log, limits } = this.#world;
-    let rest: Buffer = Buffer.alloc(0);
-    let cut = false; // what `rest` begins with belongs to a line that was too long
-    return (chunk) => {
-      if (!log.takes('debug')) return;
-      rest = Buffer.concat([rest, chunk]);
-      const end = rest.lastIndexOf('\n') + 1;
-      const lines = redact(rest.toString('utf8', 0, end)).split('\n');
-      rest = rest.subarray(end);
-      if (cut && end > 0) lines.shift();
-      cut &&= end === 0;
-      if (rest.length > limits.stderrTailBytes) {
-        if (!cut) lines.push(redact(rest.toString())); // only its beginning is shown
-        cut = true;
-        rest = Buffer.alloc(0);
-      }
-      for (const line of lines) if (line !== '') log.debug(this.#name, 'stderr', line.slice(0, limits.stderrShownBytes));
-    };
-  }
-
   #heard(line: Buffer, child: Child): void {
     if (this.#handshake === undefined) return this.#events.onLine(line);
     const message = readMessage(line, this.#world.limits);
@@ -324,16 +306,17 @@ export class Supervisor {
 
   /** A failure: the state first, then those whose calls it cost, then those who wait. */
   #failed(end: End): void {
-    const { clock, random } = this.#world;
+    const { clock, limits, random } = this.#world;
     const { redact } = this.#launch;
     const wasUp = this.#state.is === 'running' || this.#state.is === 'draining';
-    const failure = { message: redact(end.what).slice(0, MAX_MESSAGE_CHARS), at: clock.timestamp(), stderr: this.#shownTail() };
+    const stderr = lastLines(this.#child?.tail() ?? '', limits, redact);
+    const failure = { message: redact(end.what).slice(0, MAX_MESSAGE_CHARS), at: clock.timestamp(), stderr };
     this.#failure = failure;
     if (!wasUp) this.#era = undefined;
     this.#send({ type: 'failed', now: clock.now(), jitter: random() * 2 - 1 });
     this.#report(failure, end);
     if (wasUp) {
-      const data = failure.stderr === '' ? { ...end.data } : { ...end.data, stderr: failure.stderr };
+      const data = stderr === '' ? { ...end.data } : { ...end.data, stderr };
       const message = `Server "${this.#name}" ${redact(end.toCaller ?? end.what)}`;
       this.#events.onDown(new ProxyError(end.tooLong ? 'line_too_long' : 'child_exited', message, { data }));
     }
@@ -359,13 +342,5 @@ export class Supervisor {
       log.warn(this.#name, 'failed', `${message}, while it was being stopped`);
     }
     for (const line of stderr.split('\n')) if (line !== '') log.info(this.#name, 'stderr', `stderr: ${line}`);
-  }
-
-  /** The last lines of stderr: redacted before they are cut, so that no half of a secret remains. */
-  #shownTail(): string {
-    const { stderrShownLines, stderrShownBytes } = this.#world.limits;
-    const lines = this.#launch.redact(this.#child?.tail() ?? '').trimEnd().split('\n');
-    const shown = Buffer.from(lines.slice(-stderrShownLines).join('\n'));
-    return shown.length <= stderrShownBytes ? shown.toString() : shown.subarray(-stderrShownBytes).toString().replace(/^\ufffd+/, '');
   }
 }
