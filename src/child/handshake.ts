@@ -68,7 +68,7 @@ export class Handshake {
 
   /** Takes what the child says; `true` means that a message was part of the handshake. */
   take(message: RpcMessage): boolean {
-    if (message.kind !== 'response' || message.id === null) return false;
+    if (message.kind !== 'response') return false;
     if (message.id === this.#discoverId) this.#discovered(message);
     else if (message.id === this.#initializeId) this.#initialized(message);
     else return false;

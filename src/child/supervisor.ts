@@ -74,8 +74,7 @@ export class Supervisor {
   #timer: Timer | undefined;
   #failure: Failure | undefined;
   #drainMs: number;
-  readonly #inbox: Event[] = [];
-  #stepping = false;
+  readonly #inbox: Event[] = []; // first the one that is being handled
   #onStopped: (() => void)[] = [];
 
   constructor(name: string, launch: Launch, world: World, turns: Turns, events: SupervisorEvents) {
@@ -136,9 +135,8 @@ export class Supervisor {
   restart(): void {
     this.#era = undefined;
     this.#drainMs = this.#world.limits.drainReloadMs;
-    const startable = this.#launch.config.command !== undefined;
-    this.#send({ type: startable ? 'restart' : 'stop' });
-    if (!startable) this.start();
+    this.#send({ type: this.#launch.config.command === undefined ? 'stop' : 'restart' });
+    this.start(); // of what cannot be started, says why
   }
 
   /** Stops it because nobody uses it; only while no call is in flight. */
@@ -172,11 +170,11 @@ export class Supervisor {
   }
 
   #send(event: Event): void {
-    this.#inbox.push(event);
-    if (this.#stepping) return; // what an effect reports is handled after the effect
-    this.#stepping = true;
-    for (let next = this.#inbox.shift(); next !== undefined; next = this.#inbox.shift()) this.#step(next);
-    this.#stepping = false;
+    if (this.#inbox.push(event) > 1) return; // what an effect reports is handled after the effect
+    for (let first = this.#inbox[0]; first !== undefined; first = this.#inbox[0]) {
+      this.#step(first);
+      this.#inbox.shift();
+    }
   }
 
   #step(event: Event): void {
