@@ -6,6 +6,7 @@ import { systemClock } from './base/clock.ts';
 import { traceOf } from './base/errors.ts';
 import { formatEntry, Log, type LogSink } from './base/log.ts';
 import { readSettings, SettingError, type Settings } from './config/env.ts';
+import { codeOf } from './config/file.ts';
 import { LIMITS } from './config/limits.ts';
 import { problemsOf } from './config/store.ts';
 import { isLoopbackHost } from './http/guard.ts';
@@ -66,9 +67,8 @@ function dotenv(): string {
   try {
     return readFileSync('.env', 'utf8');
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return '';
-    throw new SettingError(`.env: cannot be read (${code})`);
+    if (codeOf(error) === 'ENOENT') return '';
+    throw new SettingError(`.env: cannot be read (${codeOf(error)})`);
   }
 }
 
@@ -97,8 +97,7 @@ async function openPort(): Promise<HttpServer> {
       onDrop: () => log.warn('-', 'connection_refused', 'a connection was refused: too many are open'),
     });
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const why = code === 'EADDRINUSE' ? 'it is in use; set PORT to another one' : String(code);
+    const why = codeOf(error) === 'EADDRINUSE' ? 'it is in use; set PORT to another one' : codeOf(error);
     log.error('-', 'listen_failed', `cannot listen on port ${port} of ${host}: ${why}`);
     process.exit(1);
   }

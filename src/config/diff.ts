@@ -15,7 +15,7 @@ export interface Diff {
 }
 
 export function diffConfig(before: Config['servers'], after: Config['servers']): Diff {
-  const diff = { started: [] as string[], stopped: [] as string[], restarted: [] as string[], kept: [] as string[] };
+  const diff: Record<keyof Diff, string[]> = { started: [], stopped: [], restarted: [], kept: [] };
   for (const [name, wanted] of after) {
     const had = before.get(name);
     const ran = had !== undefined && !had.disabled;

@@ -102,15 +102,12 @@ function parseServer(entry: Record<string, unknown>, path: string, problems: str
     return choice ?? choices[0];
   };
 
-  let command: string | undefined;
-  if (own(entry, 'command') !== undefined) {
-    command = text('.command', 'a non-empty string', entry['command']);
-    if (command === '') expected('.command', 'a non-empty string', command, 'an empty one');
-  } else if (own(entry, 'url') === undefined) {
-    problems.push(`${path}.command: missing; expected a non-empty string`);
-  } else {
-    text('.url', 'a string', entry['url']);
-  }
+  const command = own(entry, 'command');
+  const url = own(entry, 'url');
+  if (command === '') expected('.command', 'a non-empty string', command, 'an empty one');
+  else if (command !== undefined) text('.command', 'a non-empty string', command);
+  else if (url !== undefined) text('.url', 'a string', url);
+  else problems.push(`${path}.command: missing; expected a non-empty string`);
 
   const args = own(entry, 'args', []);
   if (Array.isArray(args)) args.forEach((arg, k) => text(`.args[${k}]`, 'a string', arg));
@@ -137,7 +134,7 @@ function parseServer(entry: Record<string, unknown>, path: string, problems: str
   else if (!isWithin(MAX_LEVELS, clientCapabilities)) problems.push(`${path}.clientCapabilities: nested more than ${MAX_LEVELS} levels deep`);
 
   const server: ServerConfig = {
-    command,
+    command: command as string | undefined,
     args: args as string[],
     env,
     disabled: flag('disabled', false),

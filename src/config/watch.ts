@@ -34,12 +34,11 @@ export function watchConfigFile(path: string, { clock, limits }: Pick<World, 'cl
   }
 
   function arm(): void {
-    watcher?.close();
+    disarm();
     try {
-      watcher = watch(dirname(path), touched);
-      watcher.on('error', disarm);
+      watcher = watch(dirname(path), touched).on('error', disarm);
     } catch {
-      disarm(); // no such directory yet, or no watch to be had: the poll goes on
+      // No such directory yet, or no watch to be had: the poll goes on.
     }
   }
 
