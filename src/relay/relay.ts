@@ -169,7 +169,13 @@ export class Relay {
    * child says meanwhile may be about them.
    */
   ask(method: string, params: unknown, onAnswer: (answer: Outcome) => void = () => {}, caller = HOUSE): void {
-    const request = readMessage(encodeCall(method, params, 0), this.#world.limits) as RpcRequest;
+    let call: Buffer;
+    try {
+      call = encodeCall(method, params, 0);
+    } catch {
+      return onAnswer(new ProxyError('invalid_params', 'Invalid params: nested too deeply')); // by a client
+    }
+    const request = readMessage(call, this.#world.limits) as RpcRequest;
     const exchange = { idText: request.idText, caller, streams: false, notify() {}, settle: onAnswer };
     if (this.#link === undefined) onAnswer(this.#busy('it is not running'));
     else this.#write(exchange, request, this.#link, undefined, true);

@@ -65,7 +65,7 @@ export class ServerRequests {
 
   /** The client that was sent to the URL of this elicitation. */
   elicited(elicitationId: unknown): object | undefined {
-    return this.#elicited.get(String(elicitationId))?.holder;
+    return this.#elicited.get(elicitationId as string)?.holder;
   }
 
   /** The child is gone, and nobody waits for the answers. */

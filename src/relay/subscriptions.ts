@@ -241,7 +241,7 @@ export class Subscriptions {
   #updated(notification: RpcNotification): void {
     const { uri } = paramsOf(notification);
     const holders = new Set<object>([SIMPLE]);
-    for (const [held, by] of this.#held) if (isWithin(String(uri), held)) for (const holder of by) holders.add(holder);
+    for (const [held, by] of this.#held) if (typeof uri === 'string' && isWithin(uri, held)) for (const holder of by) holders.add(holder);
     this.#broadcast(notification, ({ holder }) => holders.has(holder));
   }
 

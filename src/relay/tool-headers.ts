@@ -31,7 +31,7 @@ export class ToolHeaders implements Listener {
 
   /** The declarations of a tool; `undefined`: `load` first. A tool that is not listed declares nothing. */
   of(tool: unknown): readonly ParamHeader[] | undefined {
-    return this.#declared && (this.#declared.get(String(tool)) ?? []);
+    return this.#declared && (this.#declared.get(tool as string) ?? []);
   }
 
   /** Reads the list; `then` is called when it is there, or will not come. */
@@ -62,7 +62,7 @@ export class ToolHeaders implements Listener {
       const { tools, nextCursor } = isObject(result) ? result : {};
       for (const tool of Array.isArray(tools) ? tools : []) {
         const declared = isObject(tool) ? paramHeaders(tool) : [];
-        if (declared.length > 0) found.set(String(tool.name), declared);
+        if (declared.length > 0) found.set(tool.name as string, declared);
       }
       if (typeof nextCursor === 'string' && page < this.#world.limits.maxToolPages) return this.#page(found, nextCursor, page + 1, done);
       done(found);

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fixture, until } from '../support/files.ts';
 import { connect, post, type Reply } from '../support/http.ts';
+import { modernRequest } from '../support/modern.ts';
 import { node, startProxy } from '../support/proxy.ts';
 
 const DEEP = `${'['.repeat(100_000)}${']'.repeat(100_000)}`; // `JSON.parse` takes it, `JSON.stringify` does not
@@ -105,15 +106,30 @@ test('notifications and requests of a server can have anything in them', async (
     '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":{"toString":1}}}', '{"jsonrpc":"2.0","method":"notifications/progress"}',
     '{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":$DEEP}}', '{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":{"toString":1}}}',
     '{"jsonrpc":"2.0","method":"__proto__","params":{"__proto__":1}}', '{"jsonrpc":"2.0","method":"constructor"}', '{"jsonrpc":"2.0","method":""}',
+    ...['{"toString":1}', '$DEEP'].flatMap((value) => [
+      `{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":${value}}}`,
+      `{"jsonrpc":"2.0","method":"notifications/elicitation/complete","params":{"elicitationId":${value}}}`,
+    ]),
     '{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":$DEEP}}', '{"jsonrpc":"2.0","id":"q","method":"sampling/createMessage","params":{"x":$DEEP}}',
     '{"jsonrpc":"2.0","id":"\\ud800","method":"__proto__"}', '{"jsonrpc":"2.0","id":1e300,"method":"ping"}', '{"jsonrpc":"2.0","id":null,"method":"ping"}', '{"jsonrpc":"2.0","id":$DEEP,"method":"ping"}',
     `[${'{"jsonrpc":"2.0","method":"a"},'.repeat(500)}1]`, '[[[{"jsonrpc":"2.0","method":"a"}]]]', '$DEEP',
   ]; // prettier-ignore
-  const proxy = await startProxy(t, { x: server({ 'tools/call': [...lines, result('{"ok":true}')] }) });
+  const proxy = await startProxy(t, { x: server({ 'resources/subscribe': result('{}'), 'tools/call': [...lines, result('{"ok":true}')] }) });
   const stream = await proxy.listen('x');
+  await proxy.call('x', 'resources/subscribe', { uri: 'a' });
   assert.deepEqual((await proxy.call('x', 'tools/call', { name: 'poke' }, { progressToken: 'p' })).json().result, { ok: true });
   assert.deepEqual((await proxy.call('x', 'tools/call', { name: 'poke' }, { headers: { Accept: 'text/event-stream' } })).status, 200);
   await stream.event('message');
+});
+
+test('a list of tools can have anything for a name', async (t) => {
+  for (const name of ['{"toString":1}', '$DEEP', 'null']) {
+    const tool = `{"name":${name},"inputSchema":{"type":"object","properties":{"a":{"type":"string","x-mcp-header":"A"}}}}`;
+    const proxy = await startProxy(t, { x: server({ 'tools/list': result(`{"tools":[${tool}]}`) }) });
+    const { headers, message } = modernRequest('tools/call', { name: 'poke', arguments: {} });
+    assert.equal((await post(proxy.url('/x/mcp'), message, headers)).status, 200, name);
+    await proxy.close();
+  }
 });
 
 test('requests can have anything in them that is JSON', async (t) => {
@@ -121,7 +137,7 @@ test('requests can have anything in them that is JSON', async (t) => {
   const send = (method: string, params: string): Promise<Reply> => post(proxy.url('/x/mcp'), `{"jsonrpc":"2.0","id":1,"method":${JSON.stringify(method)},"params":${params}}`);
   for (const [method, params] of [
     ['initialize', `{"protocolVersion":${DEEP}}`], ['initialize', '{"protocolVersion":{"toString":1}}'], ['logging/setLevel', `{"level":${DEEP}}`], ['logging/setLevel', '{"level":"constructor"}'],
-    ['resources/subscribe', `{"uri":${DEEP}}`], ['resources/subscribe', '{"uri":"\\ud800"}'], ['tools/list', `{"_meta":${DEEP}}`], ['tools/list', '{"_meta":{"progressToken":{"toString":1}}}'],
+    ['resources/subscribe', `{"uri":${DEEP}}`], ['resources/subscribe', `{"uri":"a","x":${DEEP}}`], ['resources/subscribe', '{"uri":"\\ud800"}'], ['tools/list', `{"_meta":${DEEP}}`], ['tools/list', '{"_meta":{"progressToken":{"toString":1}}}'],
     ['__proto__', '{}'], ['constructor', '{"__proto__":{"constructor":1}}'], ['toString', `{"_meta":{"progressToken":${DEEP},"io.modelcontextprotocol/clientInfo":${DEEP},"k":1}}`], ['', '{}'],
   ] as const) {
     const reply = await send(method, params);
