@@ -91,7 +91,7 @@ export class Deadlines {
     const now = this.#clock.now();
     const due = this.#running().filter(({ at }) => at <= now);
     // One that expires may have restarted or cancelled another.
-    for (const link of due) if (link.at <= now) link.end()?.();
+    for (const link of due) if (link.at <= now) link.cancel()?.();
     this.#arm(this.#running().reduce((earliest, { at }) => Math.min(earliest, at), Infinity));
   }
 }
@@ -120,12 +120,8 @@ class Link implements Deadline {
     this.#start(this, ms);
   }
 
-  cancel(): void {
-    this.end();
-  }
-
   /** Takes it out, and answers what it would have called. */
-  end(): (() => void) | undefined {
+  cancel(): (() => void) | undefined {
     const { expire } = this;
     this.expire = undefined;
     this.next.#previous = this.#previous;
