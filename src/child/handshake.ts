@@ -13,11 +13,14 @@ import { encodeCall, type RpcMessage, type RpcResponse } from '../wire/jsonrpc.t
 
 /** What may be written to one live process. */
 export interface Link {
-  /** Writes one message, whole or in parts. `false`: its queue is full and nothing was written. `owed`: it must not be lost, and ends the process rather than be. */
+  /**
+   * Writes one message, whole or in parts. `false`: it reads too slowly and its queue is full; nothing was written. `owed`: an answer or a
+   * cancellation, which nobody can send again. It has room of its own, and ends a process that leaves even that unread.
+   */
   write(message: Buffer | readonly Buffer[], owed?: boolean): boolean;
-  /** A fresh id, unique for the life of the process. */
+  /** A fresh id, unique for the life of the process (R-20). */
   nextId(): number;
-  /** Adds to the tail of what the process said outside the protocol. */
+  /** Adds to the tail of what the process said outside the protocol; only the end of it is kept. */
   note(text: Buffer): void;
 }
 

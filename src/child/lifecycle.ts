@@ -7,6 +7,9 @@
 //                     backoff-over                                             | gone
 //                          +------------ backoff <-----------------------------+--> stopped, waiting, starting, error
 
+import type { Limits } from '../config/limits.ts';
+import type { ServerConfig } from '../config/schema.ts';
+
 /** Ready to start as soon as it is its turn. `again` is a restart; `halfOpen` the one attempt after giving up. */
 interface Waiting {
   readonly is: 'waiting';
@@ -54,15 +57,7 @@ export type Event =
  */
 export type Effect = 'queue' | 'spawn' | 'drain' | 'stop';
 
-export interface Policy {
-  readonly autoRestart: boolean;
-  readonly maxRestarts: number;
-  readonly backoffFirstMs: number;
-  readonly backoffMaxMs: number;
-  /** Share of the delay, 0 to 1. */
-  readonly backoffJitter: number;
-  readonly halfOpenMs: number;
-}
+export type Policy = Pick<ServerConfig, 'autoRestart' | 'maxRestarts'> & Pick<Limits, 'backoffFirstMs' | 'backoffMaxMs' | 'backoffJitter' | 'halfOpenMs'>;
 
 export const STOPPED: Next = { is: 'stopped' };
 const FIRST: Waiting = { is: 'waiting', restarts: 0, again: false, halfOpen: false };

@@ -8,6 +8,7 @@ import type { Timer } from '../base/clock.ts';
 import type { World } from '../config/world.ts';
 import { createLineDecoder } from '../wire/lines.ts';
 import { resolveCommand } from './command.ts';
+import type { Link } from './handshake.ts';
 
 /** From so many gathered bytes on they are written at once, and not copied together. */
 const BIG_BYTES = 64 * 1024;
@@ -39,7 +40,7 @@ export interface ChildOptions extends Pick<World, 'clock' | 'limits'> {
   onGone(): void;
 }
 
-export class Child {
+export class Child implements Link {
   readonly #options: ChildOptions;
   readonly #process: ChildProcessWithoutNullStreams | undefined;
   /** The PATH that was searched for its command, where one was. */
@@ -118,16 +119,10 @@ export class Child {
     return this.#process?.pid;
   }
 
-  /** An id for a request, unique for the life of this process (R-20). */
   nextId(): number {
     return ++this.#lastId;
   }
 
-  /**
-   * Writes one message, whole or in parts, and its line end. `false`: it reads too slowly and its queue is full; nothing was written. `owed`:
-   * an answer or a cancellation, which nobody can send again. It has room of its own, and a process that leaves even that
-   * unread is as good as dead.
-   */
   write(message: Buffer | readonly Buffer[], owed = false): boolean {
     const stdin = this.#process?.stdin;
     if (stdin === undefined || !stdin.writable) return true; // dying: every call is about to be answered
@@ -159,7 +154,6 @@ export class Child {
     stdin.uncork();
   }
 
-  /** Adds to the tail of what it said outside the protocol; only the end of it is kept. */
   note(chunk: Buffer): void {
     const max = this.#options.limits.stderrTailBytes;
     this.#tail.push(chunk);

@@ -59,7 +59,7 @@ export const LIMITS = {
   turnMs: 10_000, // of a start, after which others may start beside it: it is slow, or hangs
   backoffFirstMs: 1_000,
   backoffMaxMs: 30_000,
-  backoffJitter: 0.2,
+  backoffJitter: 0.2, // share of the delay
   healthyMs: 60_000, // of running, after which the restarts are forgotten
   halfOpenMs: 60_000, // after giving up, until a request may try again
   drainReloadMs: 10_000,
