@@ -44,10 +44,10 @@ interface Call {
 export type Outcome = Buffer | ProxyError;
 
 /**
- * Hears what became of a forwarded request before the client does, the answer still under the proxy's own id; `cancelled`:
- * its client does not want to know. `held` keeps the outcome from the client.
+ * Hears what became of a forwarded request before its client does, while that waits; the answer still under the proxy's
+ * own id. `held` keeps it from the client.
  */
-export type Tap = (outcome: Outcome | 'cancelled') => 'held' | void;
+export type Tap = (outcome: Outcome) => 'held' | void;
 
 /** What becomes of a subscription of the proxy at a modern child. */
 export interface Subscribed {
@@ -150,10 +150,7 @@ export class Relay {
   cancel(exchange: Exchange, reason?: string): void {
     const waited = this.#unwait(exchange) !== undefined || this.#parked.delete(exchange);
     const call = this.#calls.find((call) => call.exchange === exchange && !call.own && !call.gone);
-    if (call !== undefined) {
-      this.#abandon(call, reason);
-      call.tap?.('cancelled');
-    }
+    if (call !== undefined) this.#abandon(call, reason);
     if (waited || call !== undefined) this.#events.onPending();
     this.#checkDrained();
   }
