@@ -2,47 +2,28 @@
 // writes can be for (B.7). The child is told the most verbose level of all; each client is filtered here.
 
 import { ProxyError } from '../base/errors.ts';
-import type { World } from '../config/world.ts';
 import type { Profile } from '../protocol/legacy.ts';
 import { levelName, methodNotFound, severityOf } from '../protocol/methods.ts';
+import type { Era } from '../protocol/revisions.ts';
 import { encodeResult, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
-import { SIMPLE, type Exchange } from './exchange.ts';
+import { SIMPLE, type Caller, type Exchange } from './exchange.ts';
 import type { Relay } from './relay.ts';
-
-/** A listener, as far as log lines are concerned. */
-interface Hearer {
-  readonly holder: object;
-}
-
-/** Sends a line to all listeners that `to` picks. */
-type Broadcast = (line: RpcNotification, to: (listener: Hearer) => boolean) => void;
 
 const INFO = 1;
 
 export class LogLevels {
-  readonly #name: string;
-  readonly #world: World;
   readonly #relay: Relay;
-  readonly #broadcast: Broadcast;
   /** The severity that each holder has set. */
   readonly #severities = new Map<object, number>();
   /** The most verbose level that a holder ever had: calls sent with it may still be on their way, even when it has gone. */
   readonly #loudest = new WeakMap<object, number>();
   /** What the running child was told. */
   #childSeverity = Infinity;
-  /** Of the running child; `undefined` while there is none. */
+  /** Of the child that runs, or ran last. */
   #profile: Profile | undefined;
 
-  constructor(name: string, world: World, relay: Relay, broadcast: Broadcast) {
-    this.#name = name;
-    this.#world = world;
+  constructor(relay: Relay) {
     this.#relay = relay;
-    this.#broadcast = broadcast;
-  }
-
-  /** The child is lost. */
-  down(): void {
-    this.#profile = undefined;
   }
 
   /** A child runs, and is told what its predecessor was (R-154). */
@@ -77,8 +58,7 @@ export class LogLevels {
 
   /** Whether the running child has to be told before a request that wants log lines from this severity on (R-48). */
   isQuieter(severity: number | undefined): severity is number {
-    const { era, capabilities } = this.#profile ?? { era: 'modern', capabilities: {} };
-    return severity !== undefined && era === 'legacy' && 'logging' in capabilities && severity < this.#childSeverity;
+    return severity !== undefined && this.#profile?.era === 'legacy' && 'logging' in this.#profile.capabilities && severity < this.#childSeverity;
   }
 
   /** Tells the child a level; `then`, once it has answered. */
@@ -87,31 +67,22 @@ export class LogLevels {
     this.#relay.ask('logging/setLevel', { level: levelName(severity) }, then); // refused: the filter still works
   }
 
-  /** A log line names no request: it goes to the one caller it can be about, else to all or to nobody (R-47). */
-  hear(line: RpcNotification): void {
+  /**
+   * Whom a log line is for. It names no request, so that is the one call or holder that it can be about, else all or
+   * nobody (R-47); `undefined`: it may be about one of several. `era`: of the child that wrote it.
+   */
+  audience(line: RpcNotification, era: Era | undefined): Exchange | ((holder: object) => boolean) | undefined {
     const severity = severityOf(paramsOf(line)['level']);
-    const modern = this.#profile?.era === 'modern';
     // A modern child writes lines only for calls that asked for them (R-49).
-    const { callers, blurred } = this.#relay.candidates(modern ? (each) => this.#asksFor(each, severity) : undefined);
-    if (modern && callers.size !== 1) return this.#unclaimed();
-    const wanting = ({ holder }: Hearer): boolean => this.#wants(holder, severity);
-    const [[only, found] = []] = callers;
-    if (only !== undefined && callers.size === 1 && !blurred) {
+    const { callers, blurred } = this.#relay.candidates(era === 'modern' ? (each) => this.#asksFor(each, severity) : undefined);
+    if (callers.size === 1 && !blurred) {
+      const [[only, found]] = callers as unknown as [[Caller, Exchange | 'gone']];
       const exchange = found === 'gone' ? undefined : found;
-      if (only.era === 'modern') {
-        if (exchange !== undefined && this.#asksFor(exchange, severity)) exchange.notify(line.raw);
-        return;
-      }
-      if (!wanting(only)) return;
-      if (exchange?.streams === true) return exchange.notify(line.raw);
-      return this.#broadcast(line, ({ holder }) => holder === only.holder);
+      const wanted = only.era === 'modern' ? exchange !== undefined && this.#asksFor(exchange, severity) : this.#wants(only.holder, severity);
+      return wanted && exchange?.streams === true ? exchange : (holder) => wanted && holder === only.holder;
     }
-    if (blurred || [...callers.keys()].some(({ holder }) => holder !== SIMPLE)) return this.#unclaimed();
-    this.#broadcast(line, (listener) => wanting(listener) && (callers.size === 0 || listener.holder === SIMPLE));
-  }
-
-  #unclaimed(): void {
-    this.#world.log.debug(this.#name, 'unclaimed', 'a log line of the server may be about one of several clients');
+    if (era === 'modern' || blurred || [...callers.keys()].some(({ holder }) => holder !== SIMPLE)) return undefined;
+    return (holder) => (callers.size === 0 || holder === SIMPLE) && this.#wants(holder, severity);
   }
 
   /** Whether a call may have asked for log lines of this severity, with itself or for its session. */

@@ -57,7 +57,7 @@ export class Subscriptions {
     this.#world = world;
     this.#relay = relay;
     this.#owned = owned;
-    this.levels = new LogLevels(name, world, relay, (line, to) => this.#broadcast(line, to));
+    this.levels = new LogLevels(relay);
     this.#upstream = new Upstream(relay, world, (notification) => this.hear(notification));
   }
 
@@ -86,19 +86,19 @@ export class Subscriptions {
   /** A notification of the child that is not about one call. */
   hear(notification: RpcNotification): void {
     const { method } = notification;
-    if (method === 'notifications/message') return this.levels.hear(notification);
+    if (method === 'notifications/message') return this.#log(notification);
     if (method === UPDATED) return this.#updated(notification);
     if (Object.values(LIST_CHANGED).includes(method)) return this.#broadcast(notification);
-    // About one task, one elicitation or one request: whose, only a process with one client knows.
-    const bound = !this.#owned && notification.layout.params.some(({ name }) => name === 'progressToken' || name === 'taskId' || name === 'uri');
-    if (!bound && (this.#owned || method !== 'notifications/tasks/status')) return this.#broadcast(notification);
+    // About one task, one resource or one request: whose, only a process with one client knows.
+    const isBound = notification.layout.params.some(({ name }) => name === 'progressToken' || name === 'taskId' || name === 'uri');
+    if (this.#owned || !(isBound || method === 'notifications/tasks/status')) return this.#broadcast(notification);
     this.tell(notification, undefined);
   }
 
   /** A notification that is for one client only, if it is known (R-56). */
   tell(notification: RpcNotification, to: object | undefined): void {
-    if (to !== undefined) return this.#broadcast(notification, ({ holder }) => holder === to);
-    this.#world.log.debug(this.#name, 'unclaimed', `${notification.method} of the server belongs to no client`);
+    if (to !== undefined) return this.#broadcast(notification, (holder) => holder === to);
+    this.#unclaimed(`${notification.method} of the server belongs to no client`);
   }
 
   /** The server failed. */
@@ -109,7 +109,6 @@ export class Subscriptions {
   /** The child is lost, and what the proxy listened to with it. */
   down(why: ProxyError): void {
     this.#profile = undefined;
-    this.levels.down();
     this.#upstream.down(why);
   }
 
@@ -242,15 +241,26 @@ export class Subscriptions {
     const { uri } = paramsOf(notification);
     const holders = new Set<object>([SIMPLE]);
     for (const [held, by] of this.#held) if (typeof uri === 'string' && isWithin(uri, held)) for (const holder of by) holders.add(holder);
-    this.#broadcast(notification, ({ holder }) => holders.has(holder));
+    this.#broadcast(notification, (holder) => holders.has(holder));
   }
 
-  #broadcast({ method, raw }: Pick<RpcNotification, 'method' | 'raw'>, to = (_listener: Listener): boolean => true): void {
+  #log(line: RpcNotification): void {
+    const to = this.levels.audience(line, this.#profile?.era);
+    if (to === undefined) this.#unclaimed('a log line of the server may be about one of several clients');
+    else if (typeof to === 'function') this.#broadcast(line, to);
+    else to.notify(line.raw);
+  }
+
+  #unclaimed(what: string): void {
+    this.#world.log.debug(this.#name, 'unclaimed', what);
+  }
+
+  #broadcast({ method, raw }: Pick<RpcNotification, 'method' | 'raw'>, to = (_holder: object): boolean => true): void {
     if (this.#listeners.size === 0) return;
     const line = oneLine(raw);
     const frame = encodeEvent('message', line);
     for (const listener of [...this.#listeners]) {
-      if (to(listener) && listener.only?.has(method) !== false) listener.hear(line, frame);
+      if (to(listener.holder) && listener.only?.has(method) !== false) listener.hear(line, frame);
     }
   }
 }
