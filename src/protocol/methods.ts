@@ -109,6 +109,11 @@ export const LIST_CHANGED: Readonly<Record<string, string>> = {
   resources: 'notifications/resources/list_changed',
 };
 
+/** Whether a server declares this feature of one of its capabilities. */
+export function declares(capabilities: Readonly<Record<string, unknown>>, name: string, feature: 'listChanged' | 'subscribe'): boolean {
+  return (Object(capabilities[name]) as Record<string, unknown>)[feature] === true;
+}
+
 /** A resource that somebody watches has changed. */
 export const UPDATED = 'notifications/resources/updated';
 

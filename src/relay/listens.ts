@@ -7,12 +7,12 @@ import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import { envelopeEdits } from '../protocol/bridge.ts';
 import type { Profile } from '../protocol/legacy.ts';
-import { ACKNOWLEDGED, LIST_CHANGED, listChangedFilter, META, UPDATED } from '../protocol/methods.ts';
+import { ACKNOWLEDGED, declares, LIST_CHANGED, listChangedFilter, META, UPDATED } from '../protocol/methods.ts';
 import { modernFault } from '../protocol/modern.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { latin1 } from '../protocol/text.ts';
 import { splice } from '../wire/envelope.ts';
-import { encodeCall, encodeResult, isObject, paramsOf, readMessage, withId, type RpcRequest } from '../wire/jsonrpc.ts';
+import { encodeCall, encodeResult, paramsOf, readMessage, withId, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Exchange } from './exchange.ts';
 import type { Relay } from './relay.ts';
 import type { Listener, Subscriptions } from './subscriptions.ts';
@@ -85,21 +85,19 @@ export class Listens {
 
   /** The server has failed for good: the streams end without a result, so that clients may try again. */
   fail(why: ProxyError): void {
-    for (const { exchange } of [...this.#listens.values()]) {
-      this.cancel(exchange);
-      exchange.settle(why);
-    }
+    for (const listen of [...this.#listens.values()]) this.#end(listen, why);
   }
 
   /** The server is stopped: every stream ends with its result. */
   close(): void {
-    for (const listen of [...this.#listens.values()]) this.#finish(listen);
+    for (const listen of [...this.#listens.values()]) this.#end(listen);
   }
 
-  #finish({ exchange }: Listen): void {
+  /** Its end: with this answer, else with its result. */
+  #end({ exchange }: Listen, answer?: Buffer | ProxyError, status?: number): void {
     if (!this.cancel(exchange)) return;
     const result = `{"resultType":"complete","_meta":{"${META.subscriptionId}":${exchange.idText}}}`;
-    exchange.settle(encodeResult(exchange.idText, Buffer.from(result, 'latin1')));
+    exchange.settle(answer ?? encodeResult(exchange.idText, Buffer.from(result, 'latin1')), status);
   }
 
   #attach(listen: Listen, profile: Profile): void {
@@ -113,15 +111,11 @@ export class Listens {
         exchange.notify(splice(raw, [{ at: tag.at, end: tag.end, text: exchange.idText }]));
       },
       ended: (answer) => {
-        if (answer instanceof ProxyError) {
-          this.#listens.delete(exchange);
-          return exchange.settle(answer);
-        }
+        if (answer instanceof ProxyError) return this.#end(listen, answer);
         const fault = answer === undefined || listen.acked ? undefined : modernFault(withId(answer.raw, exchange.idText), profile.era, listen.request.method);
-        if (fault?.is !== 'error') return this.#finish(listen);
+        if (fault?.is !== 'error') return this.#end(listen);
         if (fault.status === 404) return this.#acknowledge(listen, {}); // it has nothing to tell (R-112)
-        this.#listens.delete(exchange);
-        exchange.settle(fault.answer, fault.status);
+        this.#end(listen, fault.answer, fault.status);
       },
     });
   }
@@ -137,18 +131,17 @@ export class Listens {
   #attachToLegacy(listen: Listen, { capabilities }: Profile): void {
     const { exchange } = listen;
     const wanted = filterOf(listen);
-    const declares = (capability: string, feature: string): boolean => (Object(capabilities[capability]) as Record<string, unknown>)[feature] === true;
-    const lists = Object.keys(LIST_CHANGED).filter((name) => wanted[listChangedFilter(name)] === true && declares(name, 'listChanged'));
-    const uris = declares('resources', 'subscribe') && Array.isArray(wanted['resourceSubscriptions']) ? new Set(wanted['resourceSubscriptions'] as string[]) : new Set<string>();
+    const lists = Object.keys(LIST_CHANGED).filter((name) => wanted[listChangedFilter(name)] === true && declares(capabilities, name, 'listChanged'));
+    const uris = new Set(declares(capabilities, 'resources', 'subscribe') ? (wanted['resourceSubscriptions'] as string[] | undefined) : []);
     const listener: Listener = {
-      holder: listen,
+      holder: exchange.caller.holder,
       caller: exchange.caller,
       only: new Set([...lists.map((name) => LIST_CHANGED[name] as string), ...(uris.size > 0 ? [UPDATED] : [])]),
       open: true,
       hear: (message) => {
         if (listen.acked) exchange.notify(this.#tagged(message, exchange.idText));
       },
-      onServerEnd: () => this.#finish(listen),
+      onServerEnd: () => this.#end(listen),
     };
     let attached = true;
     let deadline: Deadline | undefined;
@@ -158,10 +151,7 @@ export class Listens {
       deadline?.cancel();
       this.#subscriptions.delete(listener);
     };
-    if (listen.acked) {
-      for (const uri of uris) this.#subscriptions.hold(uri, listen, exchange.caller, { uri }, () => attached);
-      return;
-    }
+    const { acked } = listen; // to another process
     const taken: string[] = [];
     let left = uris.size;
     const acknowledge = (): void => {
@@ -172,9 +162,9 @@ export class Listens {
     if (left === 0) return acknowledge();
     deadline = this.#world.deadlines.add(this.#world.limits.ackWaitMs, acknowledge);
     for (const uri of uris) {
-      this.#subscriptions.hold(uri, listen, exchange.caller, { uri }, (answer) => {
+      this.#subscriptions.hold(uri, exchange.caller, { uri }, (answer) => {
         if (!this.#relay.connected) return false; // lost: its successor is asked for all of it
-        const isTaken = attached && !listen.acked && this.#relay.answerIn(answer)?.result !== undefined;
+        const isTaken = attached && listen.acked === acked && this.#relay.answerIn(answer)?.result !== undefined;
         if (isTaken) taken.push(uri);
         if (--left === 0) acknowledge();
         return isTaken;
@@ -184,13 +174,12 @@ export class Listens {
 
   /** A notification with the id of the subscription that it is sent for. */
   #tagged(message: Buffer, idText: string): Buffer {
-    const notification = readMessage(message, this.#world.limits);
-    return notification.kind !== 'notification' ? message : splice(message, envelopeEdits(notification, `"${META.subscriptionId}":${idText}`));
+    const notification = readMessage(message, this.#world.limits) as RpcNotification;
+    return splice(message, envelopeEdits(notification, `"${META.subscriptionId}":${idText}`));
   }
 }
 
-/** What the client asked for. */
-function filterOf({ request }: Listen): Record<string, unknown> {
-  const { notifications } = paramsOf(request);
-  return isObject(notifications) ? notifications : {};
+/** What the client asked for; its transport has seen to it that this is a filter (R-111). */
+function filterOf({ request }: Listen): Readonly<Record<string, unknown>> {
+  return paramsOf(request)['notifications'] as Record<string, unknown>;
 }

@@ -4,7 +4,7 @@
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import { sameCapabilities, type Profile } from '../protocol/legacy.ts';
-import { LIST_CHANGED, listChangedFilter, UPDATED } from '../protocol/methods.ts';
+import { declares, LIST_CHANGED, listChangedFilter, UPDATED } from '../protocol/methods.ts';
 import { oneLine } from '../wire/envelope.ts';
 import { encodeCall, encodeError, encodeResult, paramsOf, withId, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent } from '../wire/sse.ts';
@@ -156,7 +156,7 @@ export class Subscriptions {
     const uri = uriOf(exchange, request);
     if (uri === undefined) return;
     this.#relay.park(exchange);
-    this.hold(uri, exchange.caller.holder, exchange.caller, paramsOf(request), (answer) => {
+    this.hold(uri, exchange.caller, paramsOf(request), (answer) => {
       if (!this.#relay.unpark(exchange)) return false; // it has been cancelled
       exchange.settle(answer instanceof ProxyError ? answer : withId(answer, exchange.idText));
       return true;
@@ -164,11 +164,12 @@ export class Subscriptions {
   }
 
   /**
-   * Has the child watch a resource for a holder: it is asked once for each URI, and those who come meanwhile share its
-   * answer. `then` is called once, and says whether the holder is still there.
+   * Has the child watch a resource for a caller: it is asked once for each URI, and those who come meanwhile share its
+   * answer. `then` is called once, and says whether the caller is still there.
    */
-  hold(uri: string, holder: object, caller: Caller, params: unknown, then: (answer: Outcome) => boolean): void {
+  hold(uri: string, caller: Caller, params: unknown, then: (answer: Outcome) => boolean): void {
     const { maxSubscriptions } = this.#world.limits;
+    const { holder } = caller;
     const held = this.#held.get(uri);
     const waiting = this.#subscribing.get(uri);
     if (held !== undefined) {
@@ -224,7 +225,7 @@ export class Subscriptions {
   /** Keeps one listen for all lists at a modern child, while somebody may want to know of their changes. */
   #listenToLists(): void {
     const { era, capabilities = {} } = this.#profile ?? {};
-    const lists = Object.keys(LIST_CHANGED).filter((name) => (Object(capabilities[name]) as { listChanged?: unknown }).listChanged === true);
+    const lists = Object.keys(LIST_CHANGED).filter((name) => declares(capabilities, name, 'listChanged'));
     if (era !== 'modern' || lists.length === 0 || this.#listeners.size === 0) this.#upstream.close('');
     else if (!this.#upstream.has('')) this.#upstream.open('', Object.fromEntries(lists.map((name) => [listChangedFilter(name), true])));
   }

@@ -5,6 +5,7 @@ import { describe, test } from 'node:test';
 import type { Limits } from '../../src/config/limits.ts';
 import type { Profile } from '../../src/protocol/legacy.ts';
 import type { Era } from '../../src/protocol/revisions.ts';
+import { lonelyCaller } from '../../src/relay/exchange.ts';
 import { Listens } from '../../src/relay/listens.ts';
 import { Subscriptions } from '../../src/relay/subscriptions.ts';
 import { testWorld } from '../child/world.ts';
@@ -42,7 +43,8 @@ function listening(era: Era, { limits = {}, capabilities = ALL }: { limits?: Par
       test.relay.down(fault());
     },
     open: (notifications: unknown = FILTER, id: unknown = 1): FakeExchange => {
-      const exchange = new FakeExchange({ jsonrpc: '2.0', id, method: 'subscriptions/listen', params: { notifications } });
+      const caller = { ...lonelyCaller(), era: 'modern', holder: {} } as const; // every request is its own
+      const exchange = new FakeExchange({ jsonrpc: '2.0', id, method: 'subscriptions/listen', params: { notifications } }, { caller });
       listens.open(exchange, exchange.request, before!);
       return exchange;
     },
