@@ -5,7 +5,7 @@ import type { World } from '../config/world.ts';
 import { LIST_CHANGED } from '../protocol/methods.ts';
 import { paramHeaders, type ParamHeader } from '../protocol/mirror.ts';
 import { isObject } from '../wire/jsonrpc.ts';
-import type { Outcome, Relay } from './relay.ts';
+import type { Relay } from './relay.ts';
 import type { Listener } from './subscriptions.ts';
 
 /** By the name of a tool. */
@@ -20,9 +20,9 @@ export class ToolHeaders implements Listener {
   readonly #world: World;
   #declared: Declared | undefined;
   /** Who waits for the list that is being read. */
-  #waiting: (() => void)[] | undefined;
+  readonly #waiting: (() => void)[] = [];
   /** The reading whose list counts: the last, unless the list has changed since it began. */
-  #reading: object | undefined;
+  #reading: Declared | undefined;
 
   constructor(relay: Relay, world: World) {
     this.#relay = relay;
@@ -36,15 +36,23 @@ export class ToolHeaders implements Listener {
 
   /** Reads the list; `then` is called when it is there, or will not come. */
   load(then: () => void): void {
-    if (this.#waiting !== undefined) return void this.#waiting.push(then);
-    this.#waiting = [then];
+    if (this.#waiting.push(then) > 1) return;
     const { deadlines, limits } = this.#world;
-    const reading = (this.#reading = {});
-    const deadline = deadlines.add(limits.toolsWaitMs, () => this.#finish(reading, new Map())); // a late list still counts for later calls
-    this.#page(new Map(), undefined, 1, (found) => {
+    const found: Declared = new Map();
+    this.#reading = found;
+    const deadline = deadlines.add(limits.toolsWaitMs, () => this.#finish(found, new Map())); // a late list still counts for later calls
+    const read = (cursor: string | undefined, page: number): void => this.#relay.ask('tools/list', { cursor }, (answer) => {
+      const result = this.#relay.answerIn(answer)?.result;
+      const { tools, nextCursor } = isObject(result) ? result : {};
+      for (const tool of Array.isArray(tools) ? tools : []) {
+        const declared = isObject(tool) ? paramHeaders(tool) : [];
+        if (declared.length > 0) found.set(tool.name as string, declared);
+      }
+      if (typeof nextCursor === 'string' && page < limits.maxToolPages) return read(nextCursor, page + 1);
       deadline.cancel();
-      this.#finish(reading, found);
+      this.#finish(found, found);
     });
+    read(undefined, 1);
   }
 
   /** The list is not what it was. */
@@ -56,24 +64,10 @@ export class ToolHeaders implements Listener {
     this.forget();
   }
 
-  #page(found: Declared, cursor: string | undefined, page: number, done: (found: Declared) => void): void {
-    this.#relay.ask('tools/list', cursor === undefined ? {} : { cursor }, (answer: Outcome) => {
-      const result = this.#relay.answerIn(answer)?.result;
-      const { tools, nextCursor } = isObject(result) ? result : {};
-      for (const tool of Array.isArray(tools) ? tools : []) {
-        const declared = isObject(tool) ? paramHeaders(tool) : [];
-        if (declared.length > 0) found.set(tool.name as string, declared);
-      }
-      if (typeof nextCursor === 'string' && page < this.#world.limits.maxToolPages) return this.#page(found, nextCursor, page + 1, done);
-      done(found);
-    });
-  }
-
-  #finish(reading: object, found: Declared): void {
-    this.#declared = found;
-    const waiting = this.#waiting ?? [];
-    this.#waiting = undefined;
-    for (const then of waiting) then();
+  /** Those who waited for a reading go on with what is known now. */
+  #finish(reading: Declared, known: Declared): void {
+    this.#declared = known;
+    for (const then of this.#waiting.splice(0)) then();
     if (this.#reading !== reading) this.#declared = undefined; // good enough for those who waited, as they wait only once
   }
 }
