@@ -99,8 +99,9 @@ export class HeldOpen {
     const { exchange, request } = held;
     if (!this.#forget(held, '')) return;
     const edits = envelopeEdits(request, '', { inputResponses: held.answers, requestState });
-    const retry = readMessage(splice(request.raw, edits), this.#world.limits);
-    if (this.#relay.unpark(exchange) && retry.kind === 'request') this.#relay.forward(exchange, retry, this.#tap(held));
+    // What is added does not count among the client's own members: the call must not end here.
+    const retry = readMessage(splice(request.raw, edits), { ...this.#world.limits, maxMembers: Infinity }) as RpcRequest;
+    if (this.#relay.unpark(exchange)) this.#relay.forward(exchange, retry, this.#tap(held));
   }
 
   /** A tool's failure is the model's to read; any other is an error (Q5). */

@@ -42,11 +42,11 @@ const ROOTS = { a: { method: 'roots/list' } };
 const BOTH = { ...ROOTS, b: { method: 'sampling/createMessage', params: { n: 1 } } };
 const requires = (inputRequests?: object, requestState?: string): object => ({ resultType: 'input_required', inputRequests, requestState });
 
-function held(method = 'tools/call') {
+function held(method = 'tools/call', params: object = { n: 1 }) {
   const test = new TestRelay();
   const held = new HeldOpen(test.relay, testWorld(test.clock));
   const caller = new Asked();
-  const exchange = new FakeExchange({ jsonrpc: '2.0', id: 'mine', method, params: { n: 1 } }, { caller });
+  const exchange = new FakeExchange({ jsonrpc: '2.0', id: 'mine', method, params }, { caller });
   test.edits = () => []; // the era's part is not at issue
   test.deal = (exchange, request) => held.tap(exchange, request);
   test.dispatch(exchange);
@@ -92,6 +92,15 @@ test('a second leg that the child does not read makes its call busy, and one tha
   lost.lose();
   assert.equal(lost.exchange.outcome, 'child_exited');
   assert.deepEqual([full.test.relay.pending, lost.test.relay.pending], [0, 0]);
+});
+
+test('a call that has as many members as are allowed is called again with what was asked for all the same', () => {
+  const it = held('tools/call', Object.fromEntries(Array.from({ length: LIMITS.maxMembers }, (_, k) => [`k${k}`, k])));
+  it.says(requires(ROOTS, 's'));
+  it.caller.answer(0, { result: { roots: [] } });
+  assert.deepEqual(it.test.link.last.params.inputResponses, { a: { roots: [] } });
+  it.says({ content: [] });
+  assert.deepEqual(it.exchange.outcome, { jsonrpc: '2.0', id: 'mine', result: { content: [] } });
 });
 
 test('an answer that is no input_required passes as it came, whatever it says in its text', () => {
