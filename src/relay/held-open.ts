@@ -130,7 +130,8 @@ export class HeldOpen {
 
 /** The request that the client sees, with what the child wrote: that may be deeper than can be encoded. */
 function encodeInput(method: string, params: Buffer | undefined): Buffer {
-  if (params === undefined) return encodeCall(method, undefined, 0);
-  const { length } = '{}}';
-  return Buffer.concat([encodeCall(method, {}, 0).subarray(0, -length), withElicitationId(params, crypto.randomUUID()), Buffer.from('}')]);
+  const call = encodeCall(method, undefined, 0);
+  if (params === undefined) return call;
+  const at = call.length - 1;
+  return splice(call, [{ at, end: at, text: `,"params":${withElicitationId(params, crypto.randomUUID()).toString('latin1')}` }]);
 }
