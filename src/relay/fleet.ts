@@ -111,8 +111,7 @@ export class Fleet {
     const diff = diffConfig(old, config.servers);
     this.#config = config.servers;
     const before = this.#servers;
-    this.#servers = new Map();
-    for (const [name, wanted] of config.servers) this.#servers.set(name, this.#configured(name, wanted, before.get(name)));
+    this.#servers = new Map([...config.servers].map(([name, wanted]) => [name, this.#configured(name, wanted, before.get(name))]));
     for (const [name, server] of before) if (!this.#servers.has(name)) this.#leave(name, server);
 
     if (this.#started && !this.#closing) {
@@ -121,7 +120,10 @@ export class Fleet {
         this.#servers.get(name)?.restart(old.get(name)?.isolation !== config.servers.get(name)?.isolation);
       }
     }
-    for (const name of [...diff.restarted, ...diff.stopped]) this.#endIsolated(name, world.limits.drainReloadMs);
+    for (const name of [...diff.restarted, ...diff.stopped]) {
+      const why = new ProxyError('reconfigured', `Server "${name}" was reconfigured`);
+      for (const server of this.#isolated.get(name) ?? []) void server.stop(why, world.limits.drainReloadMs);
+    }
     for (const name of diff.stopped) {
       const disabled = new ProxyError('unavailable', `Server "${name}" is not available: it was disabled`);
       void this.#servers.get(name)?.stop(disabled, world.limits.drainReloadMs);
@@ -145,8 +147,7 @@ export class Fleet {
   async close(): Promise<void> {
     this.#closing = true;
     const shutdown = new ProxyError('shutdown', 'Shutting down');
-    const all = this.#all();
-    await Promise.all(all.map((server) => server.stop(shutdown, this.#options.world.limits.drainShutdownMs)));
+    await Promise.all(this.#all().map((server) => server.stop(shutdown, this.#options.world.limits.drainShutdownMs)));
   }
 
   /** Kills every process at once. */
@@ -173,11 +174,6 @@ export class Fleet {
 
   #all(): McpServer[] {
     return [...this.#servers.values(), ...this.#leaving.values(), ...[...this.#isolated.values()].flatMap((each) => [...each])];
-  }
-
-  #endIsolated(name: string, drainMs: number): void {
-    const why = new ProxyError('reconfigured', `Server "${name}" was reconfigured`);
-    for (const server of this.#isolated.get(name) ?? []) void server.stop(why, drainMs);
   }
 
   #leave(name: string, server: McpServer): void {

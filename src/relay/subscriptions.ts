@@ -90,9 +90,9 @@ export class Subscriptions {
     if (method === UPDATED) return this.#updated(notification);
     if (Object.values(LIST_CHANGED).includes(method)) return this.#broadcast(notification);
     // About one task, one resource or one request: whose, only a process with one client knows.
-    const isBound = notification.layout.params.some(({ name }) => name === 'progressToken' || name === 'taskId' || name === 'uri');
-    if (this.#owned || !(isBound || method === 'notifications/tasks/status')) return this.#broadcast(notification);
-    this.tell(notification, undefined);
+    const isBound = method === 'notifications/tasks/status' || notification.layout.params.some(({ name }) => BINDING.has(name));
+    if (this.#owned || !isBound) this.#broadcast(notification);
+    else this.tell(notification, undefined);
   }
 
   /** A notification that is for one client only, if it is known. */
@@ -265,6 +265,9 @@ export class Subscriptions {
     }
   }
 }
+
+/** The params of a notification that is about one client's request, task or resource. */
+const BINDING = new Set(['progressToken', 'taskId', 'uri']);
 
 /** What a client is told that need not be asked of the child. */
 const DONE = encodeResult('0', {});
