@@ -2,13 +2,13 @@
 // is put in the words of its own revision. Messages are bytes: what changes is spliced.
 
 import { ProxyError } from '../base/errors.ts';
-import { elements, memberOf, members, OPEN, OPEN_ARRAY, QUOTE, removal, splice, valueOf, type Edit, type Member, type Span } from '../wire/envelope.ts';
-import { isObject, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
+import { memberOf, members, OPEN, OPEN_ARRAY, QUOTE, removal, splice, valueOf, type Edit, type Member, type Span } from '../wire/envelope.ts';
+import { isObject, textOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Profile } from './legacy.ts';
 import { CLIENT_META, META } from './methods.ts';
 import { badAnswer, CACHEABLE, serverInfoOf } from './modern.ts';
 import { legacyRevision, MODERN, PREFERRED_LEGACY } from './revisions.ts';
-import { inside, latin1, MAX_MEMBERS, without } from './text.ts';
+import { elementsOf, inside, latin1, MAX_MEMBERS, without } from './text.ts';
 
 const TASKS = 'io.modelcontextprotocol/tasks';
 
@@ -49,8 +49,8 @@ export function envelopeEdits({ raw, layout }: RpcRequest | RpcNotification, env
   }
   const drop = (name: string): boolean =>
     (name === '_meta' && !keepsMeta) || (again !== undefined && (name === 'inputResponses' || name === 'requestState'));
-  const inMeta = keepsMeta ? without(raw, meta, layout.meta, (name) => CLIENT_META.has(name), () => false, envelope) : [];
-  return [...without(raw, params, layout.params, drop, () => false, added), ...inMeta];
+  const inMeta = keepsMeta ? without(raw, meta, layout.meta, (name) => CLIENT_META.has(name), undefined, envelope) : [];
+  return [...without(raw, params, layout.params, drop, undefined, added), ...inMeta];
 }
 
 function retryMembers({ inputResponses, requestState }: Again): string[] {
@@ -79,7 +79,7 @@ export function initializeResultOf(profile: Profile, requested: unknown, serverN
     `"protocolVersion":"${version}"`,
     `"capabilities":${serverCapabilities(raw, memberOf(list, 'capabilities'))}`,
     `"serverInfo":${info}`,
-    ...(instructions === undefined ? [] : [`"instructions":${raw.toString('latin1', instructions.at, instructions.end)}`]),
+    ...(instructions === undefined ? [] : [`"instructions":${textOf(raw, instructions)}`]),
   ];
   return Buffer.from(`{${text.join(',')}}`, 'latin1');
 }
@@ -91,7 +91,7 @@ function serverCapabilities(raw: Buffer, at: Span | undefined): string {
   const extensions = memberOf(list, 'extensions');
   const inExtensions = extensions && removal(extensions, inside(own, extensions), (name) => name === TASKS);
   const drop = (name: string): boolean => name === 'tasks' || (name === 'extensions' && extensions !== undefined && inExtensions === undefined);
-  return splice(own, [...without(own, { at: 0, end: own.length }, list, drop, () => false), ...(inExtensions ?? [])]).toString('latin1');
+  return splice(own, [...without(own, { at: 0, end: own.length }, list, drop), ...(inExtensions ?? [])]).toString('latin1');
 }
 
 /** A modern child's answer as one of a legacy server (C.3); one that no legacy client understands becomes an error. */
@@ -129,7 +129,7 @@ function textBlock(raw: Buffer, structured: Span, content: Span | undefined): { 
   const text = latin1(`{"type":"text","text":${JSON.stringify(json)}}`);
   if (content === undefined) return { edits: [], member: `"content":[${text}]` };
   if (raw[content.at] !== OPEN_ARRAY) return { edits: [{ at: content.at, end: content.end, text: `[${text}]` }] };
-  const blocks = elements(raw, MAX_MEMBERS, content.at);
+  const blocks = elementsOf(raw, content);
   const bare = json.replace(/\s+/g, '');
   const holds = blocks.some((block) => {
     const said = valueOf(raw, memberOf(inside(raw, block), 'text'));
@@ -141,10 +141,10 @@ function textBlock(raw: Buffer, structured: Span, content: Span | undefined): { 
 /** The edits that take out of tools what makes a legacy client refuse the whole list. */
 function toolEdits(raw: Buffer, tools: Span | undefined): Edit[] {
   const edits: Edit[] = [];
-  for (const tool of tools === undefined ? [] : elements(raw, MAX_MEMBERS, tools.at)) {
+  for (const tool of elementsOf(raw, tools)) {
     const list = inside(raw, tool);
     const output = memberOf(list, 'outputSchema');
-    if (output !== undefined && !isPlainSchema(raw, output)) edits.push(...without(raw, tool, list, (name) => name === 'outputSchema', () => false));
+    if (output !== undefined && !isPlainSchema(raw, output)) edits.push(...without(raw, tool, list, (name) => name === 'outputSchema'));
     for (const property of propertiesOf(raw, memberOf(list, 'inputSchema'))) {
       const value = raw.toString('latin1', property.at, Math.min(property.end, property.at + 6));
       if (value === 'true') edits.push({ at: property.at, end: property.end, text: '{}' });

@@ -3,10 +3,10 @@
 
 import { createRequire } from 'node:module';
 import { ProxyError } from '../base/errors.ts';
-import { duplicate, elements, memberOf, members, OPEN, QUOTE, splice, valueOf, type Member, type Span } from '../wire/envelope.ts';
+import { duplicate, memberOf, members, OPEN, QUOTE, splice, valueOf, type Member, type Span } from '../wire/envelope.ts';
 import { isObject, paramsOf, type RpcRequest } from '../wire/jsonrpc.ts';
 import { CLIENT_REQUESTS } from './methods.ts';
-import { inside, latin1, MAX_MEMBERS, without } from './text.ts';
+import { elementsOf, inside, latin1, MAX_MEMBERS, without } from './text.ts';
 
 /** A request of a server inside a result: `params` is its JSON text. */
 export interface InputRequest {
@@ -38,8 +38,7 @@ function inputParams(method: string, params: Buffer): string {
 
 /** What a legacy child wants opened before it is called again (-32042); nothing if it does not say it in full. */
 export function urlRequests(answer: Buffer, data: Span | undefined): InputRequest[] {
-  const list = memberOf(inside(answer, data), 'elicitations');
-  const entries = list === undefined ? [] : elements(answer, MAX_MEMBERS, list.at);
+  const entries = elementsOf(answer, memberOf(inside(answer, data), 'elicitations'));
   const complete = entries.every((entry) => {
     const { mode, url, message } = Object(valueOf(answer, entry)) as Record<string, unknown>;
     return mode === 'url' && typeof url === 'string' && typeof message === 'string';

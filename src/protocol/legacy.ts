@@ -1,12 +1,11 @@
 // The vocabulary of the legacy handshake (2025-11-25, basic/lifecycle): what the proxy declares to a child, what it
 // learns from one, and what it tells a client.
 
-import { elements, memberOf, members, OPEN, removal, splice, type Edit, type Span } from '../wire/envelope.ts';
+import { memberOf, members, OPEN, removal, splice, type Edit, type Span } from '../wire/envelope.ts';
 import { isObject, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { CLIENT_META } from './methods.ts';
 import { PREFERRED_LEGACY, legacyRevision, type Era } from './revisions.ts';
-
-const MAX_MEMBERS = 1_000; // of an InitializeResult; what is behind them passes unchanged
+import { elementsOf, inside, MAX_MEMBERS, without } from './text.ts';
 
 /** What the handshake learned about a running child. */
 export interface Profile {
@@ -55,12 +54,9 @@ export function initializeResult({ raw }: Profile, requested: unknown): Buffer {
   const at = memberOf(list, 'protocolVersion') as Span;
   const edits: Edit[] = [{ at: at.at, end: at.end, text: JSON.stringify(version) }];
   const capabilities = memberOf(list, 'capabilities');
-  if (capabilities === undefined) edits.push({ at: list[0]?.nameAt ?? 1, end: list[0]?.nameAt ?? 1, text: '"capabilities":{},' });
-  else {
-    const inside = raw[capabilities.at] === OPEN ? members(raw, MAX_MEMBERS, capabilities.at) : [];
-    const none = [{ at: capabilities.at, end: capabilities.end, text: '{}' }];
-    edits.push(...(inside.length === 0 ? none : (removal(capabilities, inside, (name) => name === 'tasks') ?? none)));
-  }
+  if (capabilities === undefined) edits.push({ at: 1, end: 1, text: '"capabilities":{},' });
+  else if (raw[capabilities.at] !== OPEN) edits.push({ at: capabilities.at, end: capabilities.end, text: '{}' });
+  else edits.push(...without(raw, capabilities, inside(raw, capabilities), (name) => name === 'tasks'));
   return splice(raw, edits);
 }
 
@@ -72,16 +68,10 @@ export function sameCapabilities(a: Profile, b: Profile): boolean {
 }
 
 /** A tools/list answer without the tools' `execution`: tasks are hidden where a process is shared (R-135). */
-export function withoutExecution(raw: Buffer, maxMembers: number): Buffer {
+export function withoutExecution(raw: Buffer): Buffer {
   if (!raw.includes('"execution"')) return raw;
-  const result = memberOf(members(raw, maxMembers), 'result');
-  const tools = result === undefined ? undefined : memberOf(members(raw, maxMembers, result.at), 'tools');
-  if (tools === undefined) return raw;
-  const edits: Edit[] = [];
-  for (const tool of elements(raw, maxMembers, tools.at)) {
-    edits.push(...(removal(tool, members(raw, maxMembers, tool.at), (name) => name === 'execution') ?? []));
-  }
-  return splice(raw, edits);
+  const tools = memberOf(inside(raw, memberOf(members(raw, MAX_MEMBERS), 'result')), 'tools');
+  return splice(raw, elementsOf(raw, tools).flatMap((tool) => without(raw, tool, inside(raw, tool), (name) => name === 'execution')));
 }
 
 const MODERN_PARAMS = new Set(['inputResponses', 'requestState']);

@@ -1,6 +1,6 @@
 // JSON that stays text: a value is read where it stands, members are taken out and put in as edits.
 
-import { memberOf, members, removal, type Edit, type Member, type Span } from '../wire/envelope.ts';
+import { elements, memberOf, members, removal, type Edit, type Member, type Span } from '../wire/envelope.ts';
 
 /** Members of an object of an answer, or elements of an array, that are looked at; what is behind them passes unchanged. */
 export const MAX_MEMBERS = 10_000;
@@ -8,6 +8,11 @@ export const MAX_MEMBERS = 10_000;
 /** The members of what is written there; none where there is nothing, or no object. */
 export function inside(raw: Buffer, at: Span | undefined): Member[] {
   return at === undefined ? [] : members(raw, MAX_MEMBERS, at.at);
+}
+
+/** The elements of what is written there; none where there is nothing, or no array. */
+export function elementsOf(raw: Buffer, at: Span | undefined): Span[] {
+  return at === undefined ? [] : elements(raw, MAX_MEMBERS, at.at);
 }
 
 /**
@@ -19,7 +24,7 @@ export function without(
   object: Span,
   list: readonly Member[],
   drop: (name: string) => boolean,
-  dropMeta: (name: string) => boolean,
+  dropMeta = (_name: string): boolean => false,
   add = '',
 ): Edit[] {
   const added = add === '' ? [] : [{ at: object.at + 1, end: object.at + 1, text: add + (list.length > 0 ? ',' : '') }];

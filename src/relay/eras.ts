@@ -47,7 +47,7 @@ export function incoming(raw: Buffer, id: Edit, method: string, { caller }: Exch
   const hides = method === 'tools/list' && child.era === 'legacy' && !isOwn;
   if (caller.era === 'modern' && result !== undefined && !hides) return [splice(raw, [id, ...stamps(raw, result, method, serverInfoOf(child))])];
   const answer = addressed(raw, id);
-  const shown = hides ? withoutExecution(answer, MAX_MEMBERS) : answer;
+  const shown = hides ? withoutExecution(answer) : answer;
   if (caller.era === 'legacy') {
     // Who cannot be asked gets to see what is asked for.
     const passes = child.era === 'legacy' || (caller.holder === SIMPLE && readInputRequired(answer) !== undefined);
