@@ -17,15 +17,24 @@ export const META = {
 /** Those with which a modern client says who it is. */
 export const CLIENT_META: ReadonlySet<string> = new Set([META.protocolVersion, META.clientInfo, META.clientCapabilities, META.logLevel]);
 
-/** Requests from a client that the proxy answers itself, or handles before the child sees them. */
+/** What becomes of a client's request: it is forwarded, refused, or handled before the child sees it. */
 export type Handling = 'forward' | 'initialize' | 'ping' | 'set-level' | 'subscribe' | 'unsubscribe' | 'refuse';
 
+/** The requests of the legacy revisions. */
 const REQUESTS = new Map<string, Handling>([
   ['initialize', 'initialize'],
   ['ping', 'ping'],
   ['logging/setLevel', 'set-level'],
   ['resources/subscribe', 'subscribe'],
   ['resources/unsubscribe', 'unsubscribe'],
+  ['tools/list', 'forward'],
+  ['tools/call', 'forward'],
+  ['resources/list', 'forward'],
+  ['resources/templates/list', 'forward'],
+  ['resources/read', 'forward'],
+  ['prompts/list', 'forward'],
+  ['prompts/get', 'forward'],
+  ['completion/complete', 'forward'],
 ]);
 
 export function handlingOf(method: string): Handling {
@@ -38,40 +47,23 @@ export function methodNotFound(method: string, status = 200): ProxyError {
   return new ProxyError('method_not_found', `Method not found: ${method}`, { status });
 }
 
-/** Notifications from a client that end at the proxy: they belong to one client, the process is everybody's (R-29). */
-const CONSUMED = new Set([
-  'notifications/initialized',
-  'notifications/cancelled',
-  'notifications/progress',
-  'notifications/roots/list_changed',
-  'notifications/tasks/status',
-]);
+/** Notifications from a client that end at the proxy (R-29). */
+const CONSUMED = new Set(['notifications/initialized', 'notifications/cancelled', 'notifications/progress']);
 
-const REQUEST_ONLY = new Set([
-  'tools/list',
-  'tools/call',
-  'resources/list',
-  'resources/templates/list',
-  'resources/read',
-  'prompts/list',
-  'prompts/get',
-  'completion/complete',
-]);
-
-/** What one client may say to a process of its own. */
+/** What one client may say to a process of its own; to one that is everybody's, none may. */
 const OWN = new Set(['notifications/roots/list_changed', 'notifications/tasks/status']);
 
 /** Whether a client's notification goes on to the child; a request that lacks its id never does. `owned`: the child is this client's. */
 export function forwardsNotification(method: string, owned: boolean): boolean {
-  if (owned && OWN.has(method)) return true;
-  return !CONSUMED.has(method) && !REQUEST_ONLY.has(method) && handlingOf(method) === 'forward';
+  if (OWN.has(method)) return owned;
+  return !CONSUMED.has(method) && !REQUESTS.has(method) && handlingOf(method) === 'forward';
 }
 
 /** Requests that a legacy server may send to a client. */
 export const CLIENT_REQUESTS: ReadonlySet<string> = new Set(['sampling/createMessage', 'elicitation/create', 'roots/list']);
 
 /** What a client has to declare to be asked this, as ClientCapabilities (R-59b). */
-export function requiredCapabilities(method: string, params: Readonly<Record<string, unknown>>): Record<string, Record<string, object>> {
+function requiredCapabilities(method: string, params: Readonly<Record<string, unknown>>): Record<string, Record<string, object>> {
   switch (method) {
     case 'sampling/createMessage':
       return { sampling: params['tools'] === undefined && params['toolChoice'] === undefined ? {} : { tools: {} } };
