@@ -31,34 +31,30 @@ export function envelopeOf({ clientInfo, clientCapabilities, logLevel }: Identit
   return latin1(JSON.stringify(meta).slice(1, -1));
 }
 
-/** What a call is sent again with (Q3): the clients' results by key, and the state as the child wrote it. */
-export interface Again {
-  readonly inputResponses: readonly (readonly [key: string, result: Buffer])[];
-  readonly requestState: Buffer | undefined;
-}
-
-/** The edits that make a legacy client's request one for a modern child (R-25), the first time or again. */
-export function envelopeEdits({ raw, layout }: RpcRequest | RpcNotification, envelope: string, again?: Again): Edit[] {
-  const params = memberOf(layout.top, 'params');
+/** The edits that make a legacy client's message one for a modern child (R-25). */
+export function envelopeEdits(message: RpcRequest | RpcNotification, envelope: string): Edit[] {
+  const { raw, layout } = message;
   const meta = memberOf(layout.params, '_meta');
-  const keepsMeta = meta !== undefined && raw[meta.at] === OPEN;
-  const added = [...(keepsMeta ? [] : [`"_meta":{${envelope}}`]), ...(again === undefined ? [] : retryMembers(again))].join(',');
-  if (params === undefined) {
-    const { end } = layout.top.at(-1) as Member;
-    return [{ at: end, end, text: `,"params":{${added}}` }];
-  }
-  const drop = (name: string): boolean =>
-    (name === '_meta' && !keepsMeta) || (again !== undefined && (name === 'inputResponses' || name === 'requestState'));
-  const inMeta = keepsMeta ? without(raw, meta, layout.meta, (name) => CLIENT_META.has(name), undefined, envelope) : [];
-  return [...without(raw, params, layout.params, drop, undefined, added), ...inMeta];
+  if (meta === undefined || raw[meta.at] !== OPEN) return paramsEdits(message, (name) => name === '_meta', `"_meta":{${envelope}}`);
+  return without(raw, meta, layout.meta, (name) => CLIENT_META.has(name), undefined, envelope);
 }
 
-function retryMembers({ inputResponses, requestState }: Again): string[] {
-  const responses = inputResponses.map(([key, result]) => `${latin1(JSON.stringify(key))}:${result.toString('latin1')}`);
-  return [
-    ...(responses.length === 0 ? [] : [`"inputResponses":{${responses.join(',')}}`]),
+/** The edits that make a call one that is sent again (Q3), with the clients' results by key and the state as the child wrote it. */
+export function retryEdits(call: RpcRequest, results: readonly (readonly [key: string, result: Buffer])[], requestState: Buffer | undefined): Edit[] {
+  const responses = results.map(([key, result]) => `${latin1(JSON.stringify(key))}:${result.toString('latin1')}`).join();
+  const added = [
+    ...(responses === '' ? [] : [`"inputResponses":{${responses}}`]),
     ...(requestState === undefined ? [] : [`"requestState":${requestState.toString('latin1')}`]),
   ];
+  return paramsEdits(call, (name) => name === 'inputResponses' || name === 'requestState', added.join());
+}
+
+/** The edits that take members out of the params of a message and put others in. */
+function paramsEdits({ raw, layout }: RpcRequest | RpcNotification, drop: (name: string) => boolean, added: string): Edit[] {
+  const params = memberOf(layout.top, 'params');
+  if (params !== undefined) return without(raw, params, layout.params, drop, undefined, added);
+  const { end } = layout.top.at(-1) as Member;
+  return [{ at: end, end, text: `,"params":{${added}}` }];
 }
 
 /** The capabilities of a legacy client as a modern one declares them: roots without `listChanged`, and no tasks of either kind. */

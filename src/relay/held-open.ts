@@ -5,7 +5,7 @@
 import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
-import { envelopeEdits } from '../protocol/bridge.ts';
+import { retryEdits } from '../protocol/bridge.ts';
 import { readInputRequired, withElicitationId, type InputRequired } from '../protocol/input.ts';
 import { memberOf, members, splice } from '../wire/envelope.ts';
 import { encodeCall, encodeResult, readMessage, type RpcRequest } from '../wire/jsonrpc.ts';
@@ -18,7 +18,7 @@ interface Held {
   readonly request: RpcRequest;
   rounds: number;
   /** What the client has not answered in this round. */
-  readonly open: Map<string, Question>;
+  readonly open: Set<Question>;
   answers: [key: string, result: Buffer][];
   deadline: Deadline | undefined;
 }
@@ -35,7 +35,7 @@ export class HeldOpen {
 
   /** Looks at every answer to this request, and holds those back that ask for input. */
   tap(exchange: Exchange, request: RpcRequest): Tap {
-    return this.#tap({ exchange, request, rounds: 0, open: new Map(), answers: [], deadline: undefined });
+    return this.#tap({ exchange, request, rounds: 0, open: new Set(), answers: [], deadline: undefined });
   }
 
   /** The client does not want the answer any more. */
@@ -79,8 +79,7 @@ export class HeldOpen {
         request,
         about: exchange,
         answer: (answer) => {
-          if (held.open.get(key) !== question) return;
-          held.open.delete(key);
+          if (!held.open.delete(question)) return;
           if (answer instanceof ProxyError) return this.#fail(held, answer.message);
           const result = memberOf(members(answer.raw, limits.maxMembers), 'result');
           if (result === undefined) return this.#fail(held, `the client answered ${method} with an error`);
@@ -88,17 +87,17 @@ export class HeldOpen {
           if (held.open.size === 0) again();
         },
       };
-      held.open.set(key, question);
+      held.open.add(question);
     }
     held.deadline = deadlines.add(limits.roundMs, () => this.#fail(held, `the client did not answer in ${limits.roundMs} ms`));
-    for (const question of [...held.open.values()]) exchange.caller.ask(question);
+    for (const question of [...held.open]) exchange.caller.ask(question);
   }
 
   /** Calls once more, with everything that the client said. */
   #again(held: Held, { requestState }: InputRequired): void {
     const { exchange, request } = held;
     if (!this.#forget(held, '')) return;
-    const edits = envelopeEdits(request, '', { inputResponses: held.answers, requestState });
+    const edits = retryEdits(request, held.answers, requestState);
     // What is added does not count among the client's own members: the call must not end here.
     const retry = readMessage(splice(request.raw, edits), { ...this.#world.limits, maxMembers: Infinity }) as RpcRequest;
     if (this.#relay.unpark(exchange)) this.#relay.forward(exchange, retry, this.#tap(held));
@@ -121,7 +120,7 @@ export class HeldOpen {
   #forget(held: Held | undefined, reason: string): boolean {
     if (held === undefined || !this.#held.delete(held.exchange)) return false;
     held.deadline?.cancel();
-    const open = [...held.open.values()];
+    const open = [...held.open];
     held.open.clear();
     for (const question of open) held.exchange.caller.withdraw(question, reason);
     return true;

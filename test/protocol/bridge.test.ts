@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ProxyError } from '../../src/base/errors.ts';
-import { envelopeEdits, envelopeOf, initializeResultOf, legacyResult, modernCapabilities, type Again } from '../../src/protocol/bridge.ts';
+import { envelopeEdits, envelopeOf, initializeResultOf, legacyResult, modernCapabilities, retryEdits } from '../../src/protocol/bridge.ts';
 import type { Profile } from '../../src/protocol/legacy.ts';
 import { META } from '../../src/protocol/methods.ts';
 import { splice } from '../../src/wire/envelope.ts';
@@ -11,7 +11,7 @@ import { request } from './requests.ts';
 const INFO = { name: 'żółw', version: '1.0' };
 const KEYS = [META.protocolVersion, META.clientInfo, META.clientCapabilities, META.logLevel];
 
-const sent = (text: string, envelope: string, again?: Again) => splice(Buffer.from(text), envelopeEdits(request(text), envelope, again)).toString();
+const sent = (text: string, envelope: string) => splice(Buffer.from(text), envelopeEdits(request(text), envelope)).toString();
 
 test('the envelope says who the client is, what it can, and which messages it wants', () => {
   const read = (text: string) => JSON.parse(`{${Buffer.from(text, 'latin1').toString()}}`) as unknown;
@@ -50,21 +50,24 @@ test('a call is sent again with the results and the state as they were written',
   const answer = Buffer.from('{"action":"accept","content":{"a":"ż","b":9007199254740993}}');
   const state = Buffer.from('"\\u0041ż"');
   const responses = `"inputResponses":{"k\\"ż":${answer},"l":{}}`;
-  const both: Again = { inputResponses: [['k"ż', answer], ['l', Buffer.from('{}')]], requestState: state };
+  type Again = readonly [results: [string, Buffer][], requestState: Buffer | undefined];
+  const both: Again = [[['k"ż', answer], ['l', Buffer.from('{}')]], state];
   const cases: [params: string, again: Again, expected: string][] = [
     ['"name":"t"', both, `"_meta":{E},${responses},"requestState":"\\u0041ż","name":"t"`],
-    ['"name":"t"', { ...both, requestState: undefined }, `"_meta":{E},${responses},"name":"t"`],
-    ['"name":"t"', { inputResponses: [], requestState: state }, '"_meta":{E},"requestState":"\\u0041ż","name":"t"'],
+    ['"name":"t"', [both[0], undefined], `"_meta":{E},${responses},"name":"t"`],
+    ['"name":"t"', [[], state], '"_meta":{E},"requestState":"\\u0041ż","name":"t"'],
     ['', both, `"_meta":{E},${responses},"requestState":"\\u0041ż"`],
     // What belonged to the round before is gone.
-    ['"requestState":"old","inputResponses":{"a":1}', { inputResponses: [], requestState: state }, '"_meta":{E},"requestState":"\\u0041ż"'],
+    ['"requestState":"old","inputResponses":{"a":1}', [[], state], '"_meta":{E},"requestState":"\\u0041ż"'],
     ['"requestState":"old","_meta":{},"inputResponses":{}', both, `${responses},"requestState":"\\u0041ż","_meta":{E}`],
-    ['"a":1,"requestState":"old","b":2,"_meta":{"progressToken":1}', { ...both, requestState: undefined }, `${responses},"a":1,"b":2,"_meta":{E,"progressToken":1}`],
+    ['"a":1,"requestState":"old","b":2,"_meta":{"progressToken":1}', [both[0], undefined], `${responses},"a":1,"b":2,"_meta":{E,"progressToken":1}`],
   ];
-  for (const [params, again, expected] of cases) {
-    assert.equal(sent(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{${params}}}`, 'E', again), `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{${expected}}}`);
+  /** The call again, and on its way to the child. */
+  const again = (text: string, what: Again) => sent(splice(Buffer.from(text), retryEdits(request(text), ...what)).toString(), 'E');
+  for (const [params, what, expected] of cases) {
+    assert.equal(again(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{${params}}}`, what), `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{${expected}}}`);
   }
-  assert.equal(sent('{"jsonrpc":"2.0","id":1,"method":"m"}', 'E', { inputResponses: [], requestState: state }), '{"jsonrpc":"2.0","id":1,"method":"m","params":{"_meta":{E},"requestState":"\\u0041ż"}}');
+  assert.equal(again('{"jsonrpc":"2.0","id":1,"method":"m"}', [[], state]), '{"jsonrpc":"2.0","id":1,"method":"m","params":{"_meta":{E},"requestState":"\\u0041ż"}}');
 });
 
 test('edits of the id and of the progress token go together with those of the envelope', () => {

@@ -73,7 +73,7 @@ test('a call whose second leg is at the child is cancelled there, under the id o
   it.says(requires(ROOTS, 's'));
   it.caller.answer(0, { result: { roots: [] } });
   const { id, params } = it.test.link.last;
-  assert.deepEqual(params, { n: 1, _meta: {}, inputResponses: { a: { roots: [] } }, requestState: 's' });
+  assert.deepEqual(params, { n: 1, inputResponses: { a: { roots: [] } }, requestState: 's' });
   it.cancel();
   assert.deepEqual(it.test.link.last.params, { requestId: id, reason: 'cancelled' });
   it.says({ late: true });
