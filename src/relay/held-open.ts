@@ -49,8 +49,8 @@ export class HeldOpen {
   }
 
   #tap(held: Held): Tap {
-    return (outcome) => {
-      const asked = outcome instanceof Buffer ? readInputRequired(outcome) : undefined;
+    return (answer) => {
+      const asked = readInputRequired(answer);
       if (asked === undefined) return;
       if (asked instanceof ProxyError) held.exchange.settle(asked);
       else {

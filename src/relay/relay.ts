@@ -44,10 +44,10 @@ interface Call {
 export type Outcome = Buffer | ProxyError;
 
 /**
- * Hears what became of a forwarded request before its client does, while that waits; the answer still under the proxy's
- * own id. `held` keeps it from the client.
+ * Hears the child's answer to a forwarded request, still under the proxy's own id, before the client does, while that
+ * waits. `held` keeps it from the client.
  */
-export type Tap = (outcome: Outcome) => 'held' | void;
+export type Tap = (answer: Buffer) => 'held' | void;
 
 /** What becomes of a subscription of the proxy at a modern child. */
 export interface Subscribed {
@@ -64,7 +64,7 @@ export const HOUSE = lonelyCaller();
 export interface RelayEvents {
   /** Somebody waits for the child. Answers why that is in vain, or `undefined`. */
   onWanted(): ProxyError | undefined;
-  /** The child runs, and this request is about to be forwarded. `handled`: it is dealt with; a tap hears what becomes of it. */
+  /** The child runs, and this request is about to be forwarded. `handled`: it is dealt with; a tap hears its answer. */
   onRequest(exchange: Exchange, request: RpcRequest): 'handled' | 'forward' | Tap;
   /** What has to change in a client's message so that the child understands it. */
   onWrite(message: RpcRequest | RpcNotification, caller: Caller): Edit[];
@@ -210,7 +210,7 @@ export class Relay {
 
   /** Forwards the request of a client once more, after what it waited for (`park`). */
   forward(exchange: Exchange, request: RpcRequest, tap: Tap): void {
-    if (this.#link === undefined) return this.#settle({ exchange, tap }, this.#busy('it is not running'));
+    if (this.#link === undefined) return exchange.settle(this.#busy('it is not running'));
     this.#write(exchange, request, this.#link, tap);
     this.#events.onPending();
   }
@@ -243,7 +243,7 @@ export class Relay {
     drain?.deadline.cancel();
     for (const call of [...this.#calls]) {
       this.#close(call);
-      if (!call.gone) this.#settle(call, error);
+      if (!call.gone) call.exchange.settle(error);
     }
     this.#events.onPending();
     drain?.done();
@@ -376,7 +376,7 @@ export class Relay {
       gone: false,
     };
     if (!link.write(this.#addressed(request, exchange.caller, call.id))) {
-      return this.#settle(call, this.#busy('it does not read what it is sent'));
+      return exchange.settle(this.#busy('it does not read what it is sent'));
     }
     call.deadline = deadlines.add(this.#patience(call, now), () => this.#timedOut(call));
     this.#calls.push(call);
@@ -393,10 +393,6 @@ export class Relay {
     }
     const raw = oneLine(request.raw);
     return raw.length < BIG_BYTES ? splice(raw, edits) : spliceParts(raw, edits);
-  }
-
-  #settle({ exchange, tap }: Pick<Call, 'exchange' | 'tap'>, error: ProxyError): void {
-    if (tap?.(error) !== 'held') exchange.settle(error);
   }
 
   #callOf(id: number): Call | undefined {
@@ -463,7 +459,7 @@ export class Relay {
     const ms = call.hardEnd <= clock.now() ? limits.requestHardCapMs : limits.requestTimeoutMs;
     const error = new ProxyError('timeout', `Request timed out after ${ms} ms`);
     this.#abandon(call, 'timed out');
-    this.#settle(call, error);
+    call.exchange.settle(error);
     this.#events.onPending();
     this.#checkDrained();
   }
