@@ -141,7 +141,6 @@ export class Listens {
       hear: (message) => {
         if (listen.acked) exchange.notify(this.#tagged(message, exchange.idText));
       },
-      onServerEnd: () => this.#end(listen),
     };
     let attached = true;
     let deadline: Deadline | undefined;
@@ -162,9 +161,9 @@ export class Listens {
     if (left === 0) return acknowledge();
     deadline = this.#world.deadlines.add(this.#world.limits.ackWaitMs, acknowledge);
     for (const uri of uris) {
-      this.#subscriptions.hold(uri, exchange.caller, { uri }, (answer) => {
+      this.#subscriptions.hold(uri, exchange.caller, { uri }, (_, watches) => {
         if (!this.#relay.connected) return false; // lost: its successor is asked for all of it
-        const isTaken = attached && listen.acked === acked && this.#relay.answerIn(answer)?.result !== undefined;
+        const isTaken = attached && listen.acked === acked && watches;
         if (isTaken) taken.push(uri);
         if (--left === 0) acknowledge();
         return isTaken;

@@ -31,8 +31,8 @@ export interface Listener {
   onServerEnd?(): void;
 }
 
-/** One who waits for the child's answer to a subscription. `false`: nobody is there any more. */
-type Waiting = { readonly holder: object; then(answer: Outcome): boolean };
+/** Takes the child's answer to a subscription, and whether it watches the resource now. `false`: nobody is there any more. */
+type Then = (answer: Outcome, watches: boolean) => boolean;
 
 export class Subscriptions {
   readonly #name: string;
@@ -45,7 +45,7 @@ export class Subscriptions {
   /** Resource URIs subscribed at the child, and for whom. */
   readonly #held = new Map<string, Set<object>>();
   /** Those who wait for the answer to the one request for a URI. */
-  readonly #subscribing = new Map<string, Waiting[]>();
+  readonly #subscribing = new Map<string, { readonly holder: object; readonly then: Then }[]>();
   /** Of the running child; `undefined` while there is none. */
   #profile: Profile | undefined;
   /** What is listened to at a modern child: each URI, and '' for the lists. */
@@ -165,18 +165,18 @@ export class Subscriptions {
 
   /**
    * Has the child watch a resource for a caller: it is asked once for each URI, and those who come meanwhile share its
-   * answer. `then` is called once, and says whether the caller is still there.
+   * answer. `then` is called once.
    */
-  hold(uri: string, caller: Caller, params: unknown, then: (answer: Outcome) => boolean): void {
+  hold(uri: string, caller: Caller, params: unknown, then: Then): void {
     const { maxSubscriptions } = this.#world.limits;
     const { holder } = caller;
     const held = this.#held.get(uri);
     const waiting = this.#subscribing.get(uri);
     if (held !== undefined) {
-      if (then(DONE)) held.add(holder);
+      if (then(DONE, true)) held.add(holder);
     } else if (waiting !== undefined) waiting.push({ holder, then });
     else if (this.#held.size + this.#subscribing.size >= maxSubscriptions) {
-      then(new ProxyError('busy', `Server "${this.#name}" is busy: ${maxSubscriptions} resources are subscribed`));
+      then(new ProxyError('busy', `Server "${this.#name}" is busy: ${maxSubscriptions} resources are subscribed`), false);
     } else {
       this.#subscribing.set(uri, [{ holder, then }]);
       this.#ask(uri, params, (answer) => this.#subscribed(uri, answer), caller);
@@ -199,10 +199,10 @@ export class Subscriptions {
   #subscribed(uri: string, answer: Outcome): void {
     const waiting = this.#subscribing.get(uri) ?? [];
     this.#subscribing.delete(uri);
-    const holders = waiting.filter(({ then }) => then(answer)).map(({ holder }) => holder);
-    const done = this.#relay.answerIn(answer)?.result !== undefined;
-    if (done && holders.length > 0) this.#held.set(uri, new Set(holders));
-    else if (done || answer instanceof ProxyError) this.#unsubscribe(uri); // it may have begun
+    const watches = this.#relay.answerIn(answer)?.result !== undefined;
+    const holders = waiting.filter(({ then }) => then(answer, watches)).map(({ holder }) => holder);
+    if (watches && holders.length > 0) this.#held.set(uri, new Set(holders));
+    else if (watches || answer instanceof ProxyError) this.#unsubscribe(uri); // it may have begun
   }
 
   /** Asks the running child to watch a resource, in the way of its era. */
