@@ -5,9 +5,9 @@ import { ProxyError } from '../base/errors.ts';
 import { memberOf, members, OPEN, OPEN_ARRAY, QUOTE, removal, splice, valueOf, type Edit, type Member, type Span } from '../wire/envelope.ts';
 import { isObject, textOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Profile } from './legacy.ts';
-import { CLIENT_META, META } from './methods.ts';
+import { CLIENT_META, META, RETRY_PARAMS } from './methods.ts';
 import { badAnswer, CACHEABLE, serverInfoOf } from './modern.ts';
-import { legacyRevision, MODERN, PREFERRED_LEGACY } from './revisions.ts';
+import { MODERN, negotiated } from './revisions.ts';
 import { elementsOf, inside, latin1, MAX_MEMBERS, without } from './text.ts';
 
 const TASKS = 'io.modelcontextprotocol/tasks';
@@ -46,7 +46,7 @@ export function retryEdits(call: RpcRequest, results: readonly (readonly [key: s
     ...(responses === '' ? [] : [`"inputResponses":{${responses}}`]),
     ...(requestState === undefined ? [] : [`"requestState":${requestState.toString('latin1')}`]),
   ];
-  return paramsEdits(call, (name) => name === 'inputResponses' || name === 'requestState', added.join());
+  return paramsEdits(call, (name) => RETRY_PARAMS.has(name), added.join());
 }
 
 /** The edits that take members out of the params of a message and put others in. */
@@ -70,7 +70,7 @@ export function initializeResultOf(profile: Profile, requested: unknown, serverN
   const list = members(raw, MAX_MEMBERS);
   const instructions = memberOf(list, 'instructions');
   const info = serverInfoOf(profile) ?? latin1(JSON.stringify({ name: serverName, version: '0' }));
-  const { version } = legacyRevision(requested) ?? PREFERRED_LEGACY;
+  const { version } = negotiated(requested);
   const text = [
     `"protocolVersion":"${version}"`,
     `"capabilities":${serverCapabilities(raw, memberOf(list, 'capabilities'))}`,

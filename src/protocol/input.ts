@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { ProxyError } from '../base/errors.ts';
 import { duplicate, memberOf, members, OPEN, QUOTE, splice, valueOf, type Member, type Span } from '../wire/envelope.ts';
 import { isObject, paramsOf, type RpcRequest } from '../wire/jsonrpc.ts';
-import { CLIENT_REQUESTS } from './methods.ts';
+import { CLIENT_REQUESTS, RETRY_PARAMS } from './methods.ts';
 import { elementsOf, inside, latin1, MAX_MEMBERS, without } from './text.ts';
 
 /** A request of a server inside a result: `params` is its JSON text. */
@@ -110,7 +110,7 @@ export function inputResponseProblem(method: string, value: unknown): string | u
  * a retry adds. Canonical, as clients build a retry anew; a digest, as the params that it stands for may have 10 MiB.
  */
 export function retryKey(request: RpcRequest): string {
-  const own = (name: string): boolean => name !== '_meta' && name !== 'inputResponses' && name !== 'requestState';
+  const own = (name: string): boolean => name !== '_meta' && !RETRY_PARAMS.has(name);
   const params = Object.fromEntries(Object.entries(paramsOf(request)).filter(([name]) => own(name)));
   let text: string;
   try {

@@ -3,8 +3,8 @@
 
 import { memberOf, members, OPEN, removal, splice, type Edit, type Span } from '../wire/envelope.ts';
 import { isObject, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
-import { CLIENT_META } from './methods.ts';
-import { PREFERRED_LEGACY, legacyRevision, type Era } from './revisions.ts';
+import { CLIENT_META, RETRY_PARAMS } from './methods.ts';
+import { legacyRevision, negotiated, PREFERRED_LEGACY, type Era } from './revisions.ts';
 import { elementsOf, inside, MAX_MEMBERS, without } from './text.ts';
 
 /** What the handshake learned about a running child. */
@@ -31,8 +31,8 @@ export function initializeParams(clientInfo: Implementation, capabilities: unkno
 
 /** The params that a child of one session gets: those of its client, at a version that the proxy can carry (R-17), and without its progress token. */
 export function forwardedParams(params: Readonly<Record<string, unknown>>): unknown {
-  const { _meta: meta } = params;
-  return { ...params, _meta: isObject(meta) ? { ...meta, progressToken: undefined } : meta, protocolVersion: (legacyRevision(params['protocolVersion']) ?? PREFERRED_LEGACY).version };
+  const { _meta: meta, protocolVersion } = params;
+  return { ...params, _meta: isObject(meta) ? { ...meta, progressToken: undefined } : meta, protocolVersion: negotiated(protocolVersion).version };
 }
 
 /** Reads a child's InitializeResult, or says what is wrong with it (R-14). */
@@ -49,7 +49,7 @@ export function readInitializeResult(result: unknown, raw: Buffer): Profile | st
  * It is the child's text with two changes, however deep the rest of it is.
  */
 export function initializeResult({ raw }: Profile, requested: unknown): Buffer {
-  const { version } = legacyRevision(requested) ?? PREFERRED_LEGACY;
+  const { version } = negotiated(requested);
   const list = members(raw, MAX_MEMBERS);
   const at = memberOf(list, 'protocolVersion') as Span;
   const edits: Edit[] = [{ at: at.at, end: at.end, text: JSON.stringify(version) }];
@@ -74,15 +74,13 @@ export function withoutExecution(raw: Buffer): Buffer {
   return splice(raw, elementsOf(raw, tools).flatMap((tool) => without(raw, tool, inside(raw, tool), (name) => name === 'execution')));
 }
 
-const MODERN_PARAMS = new Set(['inputResponses', 'requestState']);
-
 /** The edits that make a client's message one for a legacy child, which must not see how a modern client speaks (R-26); an emptied `_meta` goes with its keys. */
 export function legacyEdits({ layout }: RpcRequest | RpcNotification): Edit[] {
   const modernMeta = layout.meta.some(({ name }) => CLIENT_META.has(name));
-  if (!modernMeta && !layout.params.some(({ name }) => MODERN_PARAMS.has(name))) return [];
+  if (!modernMeta && !layout.params.some(({ name }) => RETRY_PARAMS.has(name))) return [];
   const params = memberOf(layout.top, 'params') as Span;
   const meta = memberOf(layout.params, '_meta');
   const inMeta = meta === undefined ? [] : removal(meta, layout.meta, (name) => CLIENT_META.has(name));
-  const drop = (name: string): boolean => MODERN_PARAMS.has(name) || (name === '_meta' && inMeta === undefined);
+  const drop = (name: string): boolean => RETRY_PARAMS.has(name) || (name === '_meta' && inMeta === undefined);
   return [...(inMeta ?? []), ...(removal(params, layout.params, drop) ?? [{ at: params.at, end: params.end, text: '{}' }])];
 }

@@ -94,6 +94,9 @@ export function canAnswer(capabilities: Readonly<Record<string, unknown>>, metho
 /** The methods during which a server may need input of its client (2026-07-28, mrtr). */
 export const TAKES_INPUT: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read']);
 
+/** What the retry of such a call adds to its params. */
+export const RETRY_PARAMS: ReadonlySet<string> = new Set(['inputResponses', 'requestState']);
+
 /** The list_changed notification of each server capability that has one. */
 export const LIST_CHANGED: Readonly<Record<string, string>> = {
   tools: 'notifications/tools/list_changed',

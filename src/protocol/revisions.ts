@@ -36,6 +36,11 @@ export function legacyRevision(version: unknown): Revision | undefined {
   return REVISIONS.find((row) => row.era === 'legacy' && row.version === version);
 }
 
+/** The row that a client gets which asks for this version in `initialize` (R-86). */
+export function negotiated(version: unknown): Revision {
+  return legacyRevision(version) ?? PREFERRED_LEGACY;
+}
+
 /** Whether a version belongs to the era without a handshake, known or not. */
 export function isModern(version: string | undefined): boolean {
   return version !== undefined && /^\d{4}-\d\d-\d\d$/.test(version) && version >= FIRST_MODERN;
