@@ -2,7 +2,7 @@
 // happened into words. It decides nothing (lifecycle.ts does) and knows no call.
 
 import type { Timer } from '../base/clock.ts';
-import { ProxyError } from '../base/errors.ts';
+import { ProxyError, traceOf } from '../base/errors.ts';
 import type { Redact } from '../base/redact.ts';
 import type { ServerConfig } from '../config/schema.ts';
 import type { World } from '../config/world.ts';
@@ -250,7 +250,14 @@ export class Supervisor {
       env: { ...env, ...config.env },
       clock,
       limits,
-      onLine: (line) => this.#heard(line, child),
+      onLine: (line) => {
+        try {
+          this.#heard(line, child);
+        } catch (thrown) {
+          // A bug costs one message, not every server.
+          log.error(this.#name, 'internal', `internal error at a message of the server: ${traceOf(thrown)}`);
+        }
+      },
       onStderr: (chunk) => {
         if (log.takes('debug')) logStderr(chunk);
       },

@@ -3,7 +3,7 @@
 
 import { isUtf8 } from 'node:buffer';
 import type { Deadline } from '../base/clock.ts';
-import { ProxyError } from '../base/errors.ts';
+import { asProxyError, ProxyError, traceOf } from '../base/errors.ts';
 import type { Link } from '../child/handshake.ts';
 import type { World } from '../config/world.ts';
 import { META } from '../protocol/methods.ts';
@@ -355,9 +355,20 @@ export class Relay {
   }
 
   #forward(exchange: Exchange, request: RpcRequest, link: Link): void {
-    const handling = this.#events.onRequest(exchange, request);
-    if (handling !== 'handled') this.#write(exchange, request, link, handling === 'forward' ? undefined : handling);
+    try {
+      const handling = this.#events.onRequest(exchange, request);
+      if (handling !== 'handled') this.#write(exchange, request, link, handling === 'forward' ? undefined : handling);
+    } catch (thrown) {
+      this.#refused(exchange, thrown);
+    }
     this.#events.onPending();
+  }
+
+  /** A request ends with what was thrown on its way; a bug costs nobody else anything. */
+  #refused(exchange: Exchange, thrown: unknown): void {
+    const error = asProxyError(thrown);
+    if (error.reason === 'internal') this.#world.log.error(this.#name, 'internal', `internal error at a request: ${traceOf(error.cause)}`);
+    exchange.settle(error);
   }
 
   #write(exchange: Exchange, request: RpcRequest, link: Link, tap?: Tap, own = false): void {
@@ -414,7 +425,11 @@ export class Relay {
     this.#close(call);
     if (call.gone) return; // too late, nobody waits
     const { exchange, method, tap } = call;
-    if (tap?.(raw) !== 'held') exchange.settle(...this.#events.onAnswer(exchange, method, raw, { at, end, text: exchange.idText }, result));
+    try {
+      if (tap?.(raw) !== 'held') exchange.settle(...this.#events.onAnswer(exchange, method, raw, { at, end, text: exchange.idText }, result));
+    } catch (thrown) {
+      this.#refused(exchange, thrown);
+    }
     this.#events.onPending();
     this.#checkDrained();
   }

@@ -113,6 +113,21 @@ test('a server is starting until its handshake is done, then it is running and w
   assert.equal(it.log('running')[0]!.message, 'running (MCP 2025-11-25)');
 });
 
+test('a bug that a message of the server meets costs that message alone, and is in the log', async (t) => {
+  const it = supervise(t, launchOf('server.mjs'));
+  await runs(it);
+  const heard: string[] = [];
+  it.lines.push = (line: string) => {
+    if (heard.push(line) === 1) throw new TypeError('a bug');
+    return 0;
+  };
+  it.call('echo', { text: 'first' });
+  it.call('echo', { text: 'second' });
+  await until(() => heard.length === 2, 'both answers');
+  assert.equal(it.supervisor.status, 'running');
+  assert.deepEqual(it.log('internal').map(({ level, message }) => [level, message.split('\n')[0]]), [['error', 'internal error at a message of the server: TypeError: a bug']]);
+});
+
 test('a start of what starts, runs or waits already is no second process', async (t) => {
   const it = supervise(t, launchOf('server.mjs'));
   for (let k = 0; k < 3; k++) assert.equal(it.supervisor.start(), undefined);

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { ProxyError, type Reason } from '../../src/base/errors.ts';
 import type { Link } from '../../src/child/handshake.ts';
+import type { LogEntry } from '../../src/base/log.ts';
 import { LIMITS, type Limits } from '../../src/config/limits.ts';
 import { legacyEdits } from '../../src/protocol/legacy.ts';
 import { lonelyCaller, SIMPLE, type Caller, type Exchange } from '../../src/relay/exchange.ts';
@@ -150,6 +151,8 @@ export const fault = (reason: Reason = 'child_exited'): ProxyError => new ProxyE
 export class TestRelay {
   readonly clock = noon();
   readonly relay: Relay;
+  /** What was logged. */
+  readonly entries: LogEntry[] = [];
   /** Notifications of the child that are not about one call. */
   readonly notifications: RpcNotification[] = [];
   /** Requests of the child. */
@@ -169,7 +172,7 @@ export class TestRelay {
   rewrite = (_method: string, raw: Buffer): Buffer => raw;
 
   constructor({ limits = {}, connected = true }: { limits?: Partial<Limits>; connected?: boolean } = {}) {
-    this.relay = new Relay('fs', testWorld(this.clock, { limits }), {
+    this.relay = new Relay('fs', testWorld(this.clock, { limits, entries: this.entries }), {
       onWanted: () => {
         this.wanted++;
         return this.refusal;

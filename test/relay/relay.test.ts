@@ -697,6 +697,24 @@ test('a request that is forwarded for the sake of others is a call like any othe
   assert.deepEqual(exchange.answers, ['{"jsonrpc":"2.0","id":"c","result":"x"}']);
 });
 
+test('a bug that a request meets costs that request alone, on its way out, after a start, and on its way back', () => {
+  const it = new TestRelay({ connected: false });
+  const bug = (): never => {
+    throw new TypeError('a bug');
+  };
+  const [waits, out, back, fine] = [call('a'), call('b'), call('c'), call('d')];
+  it.deal = ({ idText }) => (idText === '"a"' || idText === '"b"' ? bug() : 'forward');
+  it.rewrite = (_method, raw) => (raw.includes('"c"') ? bug() : raw);
+  it.dispatch(waits);
+  it.connect();
+  it.dispatch(out, back, fine);
+  it.answers(1);
+  it.answers(2);
+  assert.deepEqual([waits, out, back].map(({ outcome }) => outcome), Array(3).fill('internal'));
+  assert.deepEqual([fine.outcome, it.relay.pending], [{ jsonrpc: '2.0', id: 'd', result: { id: 2 } }, 0]);
+  assert.deepEqual(it.entries.map(({ event, message }) => [event, message.split('\n')[0]]), Array(3).fill(['internal', 'internal error at a request: TypeError: a bug']));
+});
+
 // ---- the child is lost
 
 test('a child that is lost costs every call in flight one answer, and nothing of it is written to the next', () => {
