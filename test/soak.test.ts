@@ -26,7 +26,7 @@ test('an answer that is somebody else’s fails the soak', posix, async (t) => {
   writeFileSync(join(dir, 'package.json'), '{"type":"module"}');
   const relay = join(dir, 'src', 'relay', 'relay.js');
   const text = readFileSync(relay, 'utf8');
-  const broken = text.replace('text: call.exchange.idText }', 'text: (this.#calls[0] ?? call).exchange.idText }');
+  const broken = text.replace('text: exchange.idText }', 'text: (this.#calls[0] ?? call).exchange.idText }');
   assert.notEqual(broken, text);
   writeFileSync(relay, broken);
   const { code, stdout } = await soak(join(dir, 'src', 'index.js'));
@@ -35,7 +35,7 @@ test('an answer that is somebody else’s fails the soak', posix, async (t) => {
 });
 
 test('what cannot be soaked is said at once', async () => {
-  for (const [argument, said] of [['--minutes=0', /--minutes is a number above 0/], ['--program=nowhere.js', /nowhere\.js is missing/]] as const) {
+  for (const [argument, said] of [['--minutes=0', /--minutes is a number above 0/], ['--program=nowhere.js', /nowhere\.js is missing/], ['--fast', /^Unknown option '--fast'[^\n]*\n$/]] as const) {
     const { code, stderr } = await run(argument);
     assert.equal(code, 1);
     assert.match(stderr, said);
