@@ -165,7 +165,7 @@ export class Child implements Link {
 
   /** The tail as text. */
   tail(): string {
-    return Buffer.concat(this.#tail).toString();
+    return Buffer.concat(this.#tail).subarray(-this.#options.limits.stderrTailBytes).toString();
   }
 
   /** Begins the stop ladder; `onGone` tells when it is over. Safe to call twice. */
