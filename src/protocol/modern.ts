@@ -91,7 +91,7 @@ export function discoverResult(profile: Profile): Buffer {
   const raw = profile.era === 'modern' ? profile.raw : initializeResult(profile, undefined);
   const list = members(raw, MAX_MEMBERS);
   const legacy = (name: string): boolean => name === 'protocolVersion' || name === 'serverInfo';
-  const rest = profile.era === 'modern' ? raw : splice(raw, without(raw, { at: 0, end: raw.length }, list, legacy, () => false));
+  const rest = profile.era === 'modern' ? raw : splice(raw, without(raw, { at: 0, end: raw.length }, list, legacy));
   const layout = resultLayoutOf(rest, { at: 0, end: rest.length }, MAX_MEMBERS);
   return layout === undefined ? rest : splice(rest, stamps(rest, layout, 'server/discover', serverInfoOf(profile)));
 }

@@ -70,9 +70,10 @@ export class Fleet {
 
   /** A session has ended; a process of its own ends with it. */
   release(name: string, server: McpServer): void {
-    if (this.#isolated.get(name)?.has(server) !== true) return;
+    const isolated = this.#isolated.get(name);
+    if (isolated?.has(server) !== true) return;
     void server.stop(sessionClosed(), 0).then(() => {
-      this.#isolated.get(name)?.delete(server);
+      if (isolated.delete(server) && isolated.size === 0) this.#isolated.delete(name);
       this.#options.onStatus(name, true);
     });
   }

@@ -8,7 +8,7 @@ import type { Turns } from '../child/turns.ts';
 import type { World } from '../config/world.ts';
 import { initializeResultOf } from '../protocol/bridge.ts';
 import { initializeResult, type Implementation, type Profile } from '../protocol/legacy.ts';
-import { forwardsNotification, handlingOf, LISTEN, methodNotFound, TAKES_INPUT } from '../protocol/methods.ts';
+import { forwardsNotification, handlingOf, LISTEN, methodNotFound, RETRY_PARAMS, TAKES_INPUT } from '../protocol/methods.ts';
 import { discoverResult, lacksCapability } from '../protocol/modern.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { memberOf } from '../wire/envelope.ts';
@@ -348,7 +348,7 @@ export class McpServer {
     if (this.#subscriptions.levels.isQuieter(level)) {
       return this.#after(exchange, request, this.#world.limits.levelWaitMs, (done) => this.#subscriptions.levels.tellChild(level, done));
     }
-    if (!TAKES_INPUT.has(method) || request.layout.params.every(({ name }) => name !== 'requestState' && name !== 'inputResponses')) return 'forward';
+    if (!TAKES_INPUT.has(method) || !request.layout.params.some(({ name }) => RETRY_PARAMS.has(name))) return 'forward';
     // A retry of what is parked, or the answer to an error that asked for a visit to a URL.
     const { requestState, inputResponses } = paramsOf(request);
     if (requestState !== undefined) {

@@ -9,7 +9,7 @@ import type { World } from '../config/world.ts';
 import { parseAccept, type Accepts } from '../http/accept.ts';
 import { empty, fault, json } from '../http/reply.ts';
 import { badVersion } from '../protocol/classify.ts';
-import { isModern, legacyRevision, PREFERRED_LEGACY, type Revision } from '../protocol/revisions.ts';
+import { isModern, legacyRevision, negotiated, type Revision } from '../protocol/revisions.ts';
 import { lonelyCaller, type Caller } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import type { McpServer } from '../relay/server.ts';
@@ -89,7 +89,7 @@ export class StreamableHttpTransport {
 
   #open(name: string, server: McpServer, request: RpcRequest, answer: Buffer): Session {
     const { result } = JSON.parse(answer.toString()) as { result: { protocolVersion?: unknown } };
-    const revision = legacyRevision(result.protocolVersion) ?? PREFERRED_LEGACY;
+    const revision = negotiated(result.protocolVersion);
     const session: Session = new Session(name, server, revision, this.#world, {
       streamId: () => (++this.#lastStream).toString(36),
       onServerEnd: () => this.#sessions.end(session, sessionClosed()),
