@@ -32,7 +32,7 @@ const BREAKS: readonly (readonly [name: string, file: string, line: string, inst
   ['settles a call twice', 'relay', 'const { exchange, method, tap } = call;', 'this.#calls.push(call), this.#inFlight++; const { exchange, method, tap } = call;'],
   ['gives an answer the id of another', 'relay', 'text: exchange.idText }', 'text: (this.#calls[0] ?? call).exchange.idText }'],
   ['forgets that a call is over', 'relay', 'this.#inFlight--;', '{}'],
-  ['sends the client’s token to the server', 'relay', "memberOf(request.layout.top, 'id'), memberOf(request.layout.meta, 'progressToken')]", "memberOf(request.layout.top, 'id')]"],
+  ['sends the client’s token to the server', 'relay', "const token = memberOf(meta, 'progressToken');", 'const token = undefined;'],
   ['guesses whose client a question is for', 'server-requests', 'if (callers.size > 1 || blurred)', 'if (blurred)'],
   ['leaves a call without its answer when the server dies', 'relay', 'for (const call of [...this.#calls]) {', 'for (const call of [...this.#calls].slice(0, 2)) {'],
 ];

@@ -235,12 +235,11 @@ const MAX_DIGITS = 15;
  */
 export function answerId(raw: Buffer): AnswerId | undefined {
   if (isAt(raw, 0, HEAD)) {
-    let [id, end] = [0, HEAD.length];
-    for (let c = raw[end] as number; c >= ZERO && c <= NINE; c = raw[++end] as number) id = 10 * id + c - ZERO;
+    const end = skipDigits(raw, HEAD.length);
+    const id = countAt(raw, HEAD.length, end);
     const isError = isAt(raw, end, ',"error":');
     const value = isError ? end + 9 : isAt(raw, end, ',"result":') ? end + 10 : undefined;
-    const isNumber = raw[HEAD.length] === ZERO ? end === HEAD.length + 1 : end <= HEAD.length + MAX_DIGITS;
-    if (value === undefined || end === HEAD.length || !isNumber || raw[raw.length - 1] !== OPEN + TO_CLOSE) return undefined;
+    if (id === undefined || value === undefined || raw[raw.length - 1] !== OPEN + TO_CLOSE) return undefined;
     return { id, at: HEAD.length, end, value: { at: value, end: raw.length - 1 }, isError };
   }
   const isError = isAt(raw, 0, '{"error":');
@@ -289,11 +288,26 @@ export function valueOf(raw: Buffer, span: Span | undefined): unknown {
   const { at, end } = span;
   const text = raw[at] === QUOTE && end - at <= MAX_WORD_BYTES ? written(raw, at, end) : undefined;
   if (text !== undefined && IS_PLAIN.test(text)) return text;
+  if (raw[at] === OPEN && end === at + 2) return {};
+  const count = countAt(raw, at, end);
+  if (count !== undefined) return count;
   try {
     return JSON.parse(raw.toString('utf8', at, end)) as unknown;
   } catch {
     return undefined;
   }
+}
+
+/** The integer that fills this stretch, if it is one of those that need no parser: most ids are. */
+function countAt(raw: Buffer, at: number, end: number): number | undefined {
+  if (end - at > MAX_DIGITS || (raw[at] === ZERO && end > at + 1)) return undefined;
+  let n = 0;
+  for (let i = at; i < end; i++) {
+    const c = raw[i] as number;
+    if (!(c >= ZERO && c <= NINE)) return undefined;
+    n = 10 * n + c - ZERO;
+  }
+  return end > at ? n : undefined;
 }
 
 /** Whether this text stands here, one byte a character. */

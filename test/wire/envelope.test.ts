@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { answerId, duplicate, elements, layoutOf, members, oneLine, removal, splice, spliceInPlace, type Edit, type Member } from '../../src/wire/envelope.ts';
+import { answerId, duplicate, elements, layoutOf, members, oneLine, removal, splice, spliceInPlace, valueOf, type Edit, type Member } from '../../src/wire/envelope.ts';
 import { LONG_STRINGS, nested, SPACES, STRINGS, VALUES } from './nasty.ts';
 
 type Pair = readonly [name: string, value: string];
@@ -384,6 +384,18 @@ test('the scanner takes what JSON.parse takes and nothing else: brackets, commas
   for (const text of [1, 2, 3, 4, 5].flatMap(texts)) {
     isJudged(Buffer.from(text));
     isJudged(Buffer.from(`{"params":{"_meta":{"a":${text}}}}`));
+  }
+});
+
+test('a value is what JSON.parse makes of it, and nothing where that makes nothing', () => {
+  const texts = ['0', '7', '10', '01', '00', '-1', '-0', '1.0', '1e3', '999999999999999', '1234567890123456', '9007199254740993', '1e400', '1 ', '{}', '{ }', '{"a":{}}', '[]', '""', '"a"', '"\\u0041"', '"ż"', 'null', 'true', '', '{', '1a', '+1'];
+  for (const text of texts) {
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {}
+    const raw = Buffer.from(`1${text}1`);
+    assert.deepEqual(valueOf(raw, { at: 1, end: raw.length - 1 }), value, text);
   }
 });
 
