@@ -26,7 +26,7 @@ for (const c of Buffer.from('"\\/bfnrt')) ESCAPED[c] = 1;
 const PLAIN = 0;
 const IN_STRING = new Uint8Array(256).fill(1, 0, SPACE).fill(1, QUOTE, QUOTE + 1).fill(1, BACKSLASH, BACKSLASH + 1);
 const SHORT = 64; // bytes of a string that are walked: the names of MCP are shorter
-const FEW = 8; // names that are compared sooner than they are put into a Set
+const FEW = 8; // names that are compared sooner than they are put into a Set, and characters that are written sooner one by one
 const FEW_BYTES = 256; // that are copied sooner by a loop than by a call
 
 /** A stretch of bytes: from `at` up to but not including `end`. */
@@ -157,7 +157,7 @@ export function splice(raw: Buffer, edits: readonly Edit[]): Buffer {
   let write = 0;
   for (const edit of ordered) {
     write = copy(raw, read, edit.at, out, write);
-    write += out.write(edit.text, write, 'latin1');
+    write = put(edit.text, out, write);
     read = edit.end;
   }
   copy(raw, read, raw.length, out, write);
@@ -181,6 +181,13 @@ function inOrder(edits: readonly Edit[]): readonly Edit[] {
     if ((edits[k] as Edit).at < (edits[k - 1] as Edit).at) return [...edits].sort((a, b) => a.at - b.at); // stable
   }
   return edits;
+}
+
+/** Writes a text, and answers where it ends. */
+function put(text: string, out: Buffer, write: number): number {
+  if (text.length > FEW) return write + out.write(text, write, 'latin1');
+  for (let k = 0; k < text.length; k++) out[write + k] = text.charCodeAt(k);
+  return write + text.length;
 }
 
 /** Copies a stretch of bytes to `write` of another buffer, and answers where it ends there. */
