@@ -145,6 +145,13 @@ test('vendored, the files of dist work wherever they are put', { skip }, (t) => 
   assert.ok(statSync(join(dir, 'vendor', 'mcp-proxy', 'proxy.d.ts')).isFile());
 });
 
+test('the one file dist/index.js is the whole program, wherever it is put', { skip }, async (t) => {
+  const dir = tempDir(t);
+  cpSync(join(packed.dir, 'dist', 'index.js'), join(dir, 'index.mjs'));
+  const program = start(t, { config, argv: [process.execPath, join(dir, 'index.mjs')] });
+  assert.equal((await request(`${await program.origin()}/health`)).text, '{"status":"ok"}');
+});
+
 /** Runs a command to its end and returns its stdout. */
 function run(cwd: string, command: string, ...args: string[]): string {
   const { NODE_V8_COVERAGE: _, ...env } = needed(); // what runs here is not what is measured
