@@ -111,6 +111,11 @@ export class Supervisor {
     return this.#failure;
   }
 
+  /** The configuration of the next process; the running one stays as it is. */
+  get config(): ServerConfig {
+    return this.#launch.config;
+  }
+
   /** What the next process is started with; the running one stays as it is. */
   set launch(launch: Launch) {
     this.#launch = launch;

@@ -53,7 +53,6 @@ export class McpServer {
   readonly #held: HeldOpen;
   readonly #listens: Listens;
   readonly #toolHeaders: ToolHeaders;
-  #launch: Launch;
   #profile: Profile | undefined;
   #wasIdle = false;
   #ending: ProxyError | undefined; // stopped for good, and why
@@ -71,7 +70,6 @@ export class McpServer {
     this.#world = world;
     this.#owned = owned;
     this.#onStatus = onStatus;
-    this.#launch = launch;
     this.#usedAt = this.#activeAt = world.clock.now();
     this.#relay = new Relay(name, world, {
       onWanted: () => this.#wanted(),
@@ -101,7 +99,7 @@ export class McpServer {
       onUp: (link, profile) => {
         const before = this.#profile;
         this.#profile = profile;
-        if (!owned && this.#launch.config.isolation === 'session') {
+        if (!owned && this.#supervisor.config.isolation === 'session') {
           if (profile.era === 'modern') world.log.warn(name, 'isolation', 'all sessions share one process, because a modern server knows none: "isolation" is ignored');
           else if (before?.era === 'modern') this.#subscriptions.evict(); // sessions that shared that process do not share this one
         }
@@ -141,7 +139,7 @@ export class McpServer {
   }
 
   get disabled(): boolean {
-    return this.#launch.config.disabled;
+    return this.#supervisor.config.disabled;
   }
 
   get status(): ServerStatus {
@@ -221,7 +219,6 @@ export class McpServer {
 
   /** Takes over a configuration; `start`, `restart` or `stop` make it felt. */
   configure(launch: Launch): void {
-    this.#launch = launch;
     this.#supervisor.launch = launch;
   }
 
