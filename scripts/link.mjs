@@ -9,7 +9,7 @@
 // Each line stays a line, so that a module's source map is a section of the program's.
 
 import { readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+import { dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const dist = resolve(process.argv[2] ?? join(dirname(dirname(fileURLToPath(import.meta.url))), 'dist'));
@@ -85,7 +85,7 @@ function write() {
 /** The map of a module, as seen from the program. @param {string} file @returns {Record<string, unknown>} */
 function mapOf(file) {
   const map = JSON.parse(readFileSync(`${file}.map`, 'utf8'));
-  return { ...map, sources: map.sources.map((/** @type {string} */ source) => relative(dist, join(dirname(file), source))) };
+  return { ...map, sources: map.sources.map((/** @type {string} */ source) => relative(dist, join(dirname(file), source)).replaceAll(sep, '/')) };
 }
 
 /** @param {string} why @returns {never} */
