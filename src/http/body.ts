@@ -5,6 +5,8 @@ import type { Deadlines } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import { sendContinue } from './server.ts';
 
+const BIG_BYTES = 256 * 1024; // of a body that is gathered in one piece as it comes, so that it is never there twice
+
 export interface BodyOptions {
   readonly deadlines: Deadlines;
   readonly limits: Readonly<Record<'maxBodyBytes' | 'bodyTimeoutMs' | 'discardBytes' | 'discardMs', number>>;
@@ -12,7 +14,8 @@ export interface BodyOptions {
 
 /** Reads the whole JSON body. @throws ProxyError `media_type`, `too_large`, `request_timeout` */
 export function readJsonBody(req: IncomingMessage, res: ServerResponse, options: BodyOptions): Promise<Buffer> {
-  const refusal = mediaProblem(req) ?? sizeProblem(Number(req.headers['content-length'] ?? 0), options);
+  const length = Number(req.headers['content-length'] ?? 0);
+  const refusal = mediaProblem(req) ?? sizeProblem(length, options);
   if (refusal !== undefined) {
     discard(req, options);
     return Promise.reject(refusal);
@@ -20,6 +23,7 @@ export function readJsonBody(req: IncomingMessage, res: ServerResponse, options:
   sendContinue(req, res);
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
+    let whole: Buffer | undefined; // what a big body is gathered in
     let bytes = 0;
     const { bodyTimeoutMs } = options.limits;
     const deadline = options.deadlines.add(bodyTimeoutMs, () =>
@@ -39,13 +43,17 @@ export function readJsonBody(req: IncomingMessage, res: ServerResponse, options:
       if (settled) return;
       bytes += chunk.length;
       const problem = sizeProblem(bytes, options);
-      if (problem !== undefined) refuse(problem);
-      else chunks.push(chunk);
+      if (problem !== undefined) return refuse(problem);
+      if (whole !== undefined) return void chunk.copy(whole, bytes - chunk.length);
+      chunks.push(chunk);
+      if (length < BIG_BYTES || length > 4 * bytes) return;
+      whole = Buffer.allocUnsafeSlow(length); // memory for what is announced, once a good part of it is here
+      for (let at = 0; chunks.length > 0; ) at += (chunks.shift() as Buffer).copy(whole, at);
     }
     function finish(): void {
       if (settled) return;
       settle();
-      resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes));
+      resolve(whole ?? (chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes)));
     }
     function gone(): void {
       if (settled) return;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import type { OutgoingHttpHeaders } from 'node:http';
+import { once } from 'node:events';
+import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { test, type TestContext } from 'node:test';
 import { Deadlines } from '../../src/base/clock.ts';
 import { ProxyError, type Reason } from '../../src/base/errors.ts';
@@ -75,6 +76,26 @@ test('a body arrives whole, however it is cut and framed', async (t) => {
       for (const piece of pieces) await written(client, piece);
       await client.until((text) => text.endsWith(body.toString('latin1')));
       client.close();
+    }
+  }
+});
+
+test('a big body arrives whole, too, wherever it pauses and however it is framed', async (t) => {
+  const { url, outcomes } = await reader(t);
+  const KIB = 1_024;
+  for (const bytes of [256 * KIB - 1, 256 * KIB, 256 * KIB + 1, KIB * KIB + 7]) {
+    const body = Array.from({ length: Math.ceil(bytes / 10) }, (_, n) => String(n).padStart(10, '.')).join('').slice(0, bytes);
+    for (const pause of [1, bytes >> 3, bytes >> 2, (bytes >> 2) + 1, bytes - 1, bytes]) {
+      for (const headers of [{ 'Content-Length': bytes }, { 'Transfer-Encoding': 'chunked' }]) {
+        const asked = httpRequest(url, { method: 'POST', headers });
+        const answered = once(asked, 'response') as Promise<[IncomingMessage]>;
+        await new Promise((sent) => asked.write(body.slice(0, pause), sent));
+        asked.end(body.slice(pause));
+        const [answer] = await answered;
+        answer.resume();
+        await once(answer, 'end');
+        assert.ok(outcomes.pop() === body, `${bytes} bytes, pause after ${pause}, ${Object.keys(headers)[0]}`);
+      }
     }
   }
 });
