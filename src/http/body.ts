@@ -52,6 +52,7 @@ export function readJsonBody(req: IncomingMessage, res: ServerResponse, options:
     }
     function finish(): void {
       if (settled) return;
+      if (whole !== undefined && bytes !== length) return gone(); // not from Node's own server: what was never written must not be read
       settle();
       resolve(whole ?? (chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes)));
     }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
+import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
 import { test, type TestContext } from 'node:test';
 import { Deadlines } from '../../src/base/clock.ts';
 import { ProxyError, type Reason } from '../../src/base/errors.ts';
@@ -97,6 +98,15 @@ test('a big body arrives whole, too, wherever it pauses and however it is framed
         assert.ok(outcomes.pop() === body, `${bytes} bytes, pause after ${pause}, ${Object.keys(headers)[0]}`);
       }
     }
+  }
+});
+
+test('a request that ends before or behind its announced length, as none of Node’s own does, is never read beyond what came', async () => {
+  for (const bytes of [2 ** 20 - 1, 2 ** 20 + 1]) {
+    const body = Readable.from([Buffer.alloc(2 ** 19, 'x'), Buffer.alloc(bytes - 2 ** 19, 'y')]);
+    const req = Object.assign(body, { headers: { 'content-length': String(2 ** 20) } }) as unknown as IncomingMessage;
+    const reading = readJsonBody(req, {} as ServerResponse, { deadlines: new Deadlines(fakeClock()), limits: LIMITS });
+    await assert.rejects(reading, { reason: 'invalid_request' });
   }
 });
 
