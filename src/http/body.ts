@@ -46,7 +46,7 @@ export function readJsonBody(req: IncomingMessage, res: ServerResponse, options:
       if (problem !== undefined) return refuse(problem);
       if (whole !== undefined) return void chunk.copy(whole, bytes - chunk.length);
       chunks.push(chunk);
-      if (length < BIG_BYTES || length > 4 * bytes) return;
+      if (!(length >= BIG_BYTES && length <= 4 * bytes)) return; // nor where the length is no number
       whole = Buffer.allocUnsafeSlow(length); // memory for what is announced, once a good part of it is here
       for (let at = 0; chunks.length > 0; ) at += (chunks.shift() as Buffer).copy(whole, at);
     }
