@@ -40,6 +40,7 @@ export function readInitializeResult(result: unknown, raw: Buffer): Profile | st
   if (!isObject(result)) return 'answered initialize with something that is no object';
   const revision = legacyRevision(result['protocolVersion']);
   if (revision === undefined) return 'answered initialize with a protocol version that the proxy does not know';
+  if (members(raw, MAX_MEMBERS).length > MAX_MEMBERS) return `answered initialize with more than ${MAX_MEMBERS} members`;
   const capabilities = isObject(result['capabilities']) ? result['capabilities'] : {};
   return { era: revision.era, revision: revision.version, capabilities, raw };
 }

@@ -34,6 +34,8 @@ test('a handshake that is answered with anything else has failed, and nobody els
     errorText: error('"no"'),
     deepResult: result('$DEEP'),
     versionObject: result('{"protocolVersion":{"toString":1},"capabilities":{}}'),
+    // What the proxy writes on has the version among the members that it looks at.
+    versionFarBehind: result(`{${Array.from({ length: 10_001 }, (_, k) => `"${k}":1,`).join('')}"protocolVersion":"2025-11-25","capabilities":{}}`),
     versionDeep: result('{"protocolVersion":$DEEP,"capabilities":{}}'),
   };
   const servers = Object.fromEntries(Object.entries(answers).map(([name, line]) => [name, server({ initialize: line })]));
