@@ -132,11 +132,14 @@ export class Listens {
     const { exchange } = listen;
     const wanted = filterOf(listen);
     const lists = Object.keys(LIST_CHANGED).filter((name) => wanted[listChangedFilter(name)] === true && declares(capabilities, name, 'listChanged'));
-    const uris = new Set(declares(capabilities, 'resources', 'subscribe') ? (wanted['resourceSubscriptions'] as string[] | undefined) : []);
+    const { ackWaitMs, maxSubscriptions } = this.#world.limits;
+    const { resourceSubscriptions: asked = [] } = wanted as { resourceSubscriptions?: string[] };
+    // The server watches no more of them, whoever asks.
+    const uris = declares(capabilities, 'resources', 'subscribe') ? [...new Set(asked)].slice(0, maxSubscriptions) : [];
     const listener: Listener = {
       holder: exchange.caller.holder,
       caller: exchange.caller,
-      only: new Set([...lists.map((name) => LIST_CHANGED[name] as string), ...(uris.size > 0 ? [UPDATED] : [])]),
+      only: new Set([...lists.map((name) => LIST_CHANGED[name] as string), ...(uris.length > 0 ? [UPDATED] : [])]),
       open: true,
       hear: (message) => {
         if (listen.acked) exchange.notify(this.#tagged(message, exchange.idText));
@@ -152,14 +155,14 @@ export class Listens {
     };
     const { acked } = listen; // to another process
     const taken: string[] = [];
-    let left = uris.size;
+    let left = uris.length;
     const acknowledge = (): void => {
       if (listen.acked || !attached) return;
       deadline?.cancel();
       this.#acknowledge(listen, { ...Object.fromEntries(lists.map((name) => [listChangedFilter(name), true])), ...(taken.length > 0 && { resourceSubscriptions: taken }) });
     };
     if (left === 0) return acknowledge();
-    deadline = this.#world.deadlines.add(this.#world.limits.ackWaitMs, acknowledge);
+    deadline = this.#world.deadlines.add(ackWaitMs, acknowledge);
     for (const uri of uris) {
       this.#subscriptions.hold(uri, exchange.caller, { uri }, (_, watches) => {
         if (!this.#relay.connected) return false; // lost: its successor is asked for all of it

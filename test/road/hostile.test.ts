@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fixture, until } from '../support/files.ts';
 import { connect, post, type Reply } from '../support/http.ts';
-import { modernRequest } from '../support/modern.ts';
+import { modernClient, modernRequest } from '../support/modern.ts';
 import { node, startProxy } from '../support/proxy.ts';
 
 const DEEP = `${'['.repeat(100_000)}${']'.repeat(100_000)}`; // `JSON.parse` takes it, `JSON.stringify` does not
@@ -132,6 +132,23 @@ test('a list of tools can have anything for a name', async (t) => {
     assert.equal((await post(proxy.url('/x/mcp'), message, headers)).status, 200, name);
     await proxy.close();
   }
+});
+
+test('a client that wants to hear of a million resources keeps nobody waiting', async (t) => {
+  const proxy = await startProxy(t, { x: node('server.mjs'), y: node('server.mjs') });
+  await proxy.tool('y', 'echo', {});
+  const uris = Array.from({ length: 1_000_000 }, (_, k) => k.toString(36));
+  let open = false;
+  const opening = modernClient(t, proxy).listen({ resourceSubscriptions: uris }).finally(() => (open = true));
+  let longest = 0;
+  while (!open) {
+    const since = performance.now();
+    await proxy.tool('y', 'echo', {});
+    longest = Math.max(longest, performance.now() - since);
+  }
+  const stream = await opening;
+  assert.equal(JSON.parse((await stream.event('message')).data).params.notifications.resourceSubscriptions.length, 1_000);
+  assert.ok(longest < 3_000, `somebody else waited ${longest} ms`);
 });
 
 test('requests can have anything in them that is JSON', async (t) => {
