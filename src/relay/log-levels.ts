@@ -5,7 +5,7 @@ import { ProxyError } from '../base/errors.ts';
 import type { Profile } from '../protocol/legacy.ts';
 import { levelName, methodNotFound, severityOf } from '../protocol/methods.ts';
 import type { Era } from '../protocol/revisions.ts';
-import { encodeResult, paramsOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
+import { encodeResult, wordOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { SIMPLE, type Caller, type Exchange } from './exchange.ts';
 import type { Relay } from './relay.ts';
 
@@ -40,7 +40,7 @@ export class LogLevels {
 
   /** `logging/setLevel` (R-45, R-50). */
   set(exchange: Exchange, request: RpcRequest): void {
-    const severity = severityOf(paramsOf(request)['level']);
+    const severity = severityOf(wordOf(request, 'level'));
     if (!('logging' in (this.#profile?.capabilities ?? {}))) return exchange.settle(methodNotFound(request.method));
     if (severity === undefined) return exchange.settle(new ProxyError('invalid_params', 'Invalid params: unknown log level'));
     const { holder } = exchange.caller;
@@ -72,7 +72,7 @@ export class LogLevels {
    * nobody (R-47); `undefined`: it may be about one of several. `era`: of the child that wrote it.
    */
   audience(line: RpcNotification, era: Era | undefined): Exchange | ((holder: object) => boolean) | undefined {
-    const severity = severityOf(paramsOf(line)['level']);
+    const severity = severityOf(wordOf(line, 'level'));
     // A modern child writes lines only for calls that asked for them (R-49).
     const { callers, blurred } = this.#relay.candidates(era === 'modern' ? (each) => this.#asksFor(each, severity) : undefined);
     if (callers.size === 1 && !blurred) {

@@ -11,7 +11,7 @@ import type { Profile } from '../protocol/legacy.ts';
 import { canAnswer, missingCapability, TAKES_INPUT } from '../protocol/methods.ts';
 import { serverInfoOf, stampResult } from '../protocol/modern.ts';
 import { memberOf, members, OPEN, valueOf } from '../wire/envelope.ts';
-import { encodeResult, paramOf, paramsOf, textOf, withId, type RpcRequest } from '../wire/jsonrpc.ts';
+import { encodeResult, paramsOf, textOf, withId, wordOf, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Caller, Exchange, ModernRequest, Question } from './exchange.ts';
 import type { Relay } from './relay.ts';
 
@@ -73,7 +73,7 @@ export class Parked {
   }
 
   #parkedBy(request: RpcRequest): ParkableCall | undefined {
-    const requestState = paramOf(request, 'requestState');
+    const requestState = wordOf(request, 'requestState');
     return typeof requestState === 'string' ? this.#lot.waiting.get(requestState) : undefined;
   }
 }

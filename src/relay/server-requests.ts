@@ -6,7 +6,7 @@ import { ProxyError } from '../base/errors.ts';
 import type { Link } from '../child/handshake.ts';
 import { CLIENT_REQUESTS, methodNotFound } from '../protocol/methods.ts';
 import { splice } from '../wire/envelope.ts';
-import { BIG_BYTES, encodeError, paramsOf, type RpcRequest } from '../wire/jsonrpc.ts';
+import { BIG_BYTES, encodeError, wordOf, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Caller, Question } from './exchange.ts';
 import type { Relay } from './relay.ts';
 
@@ -75,7 +75,7 @@ export class ServerRequests {
   }
 
   #remember(request: RpcRequest, caller: Caller): void {
-    const { elicitationId } = request.method === 'elicitation/create' ? paramsOf(request) : {};
+    const elicitationId = request.method === 'elicitation/create' ? wordOf(request, 'elicitationId') : undefined;
     if (typeof elicitationId !== 'string') return;
     this.#elicited.set(elicitationId, caller);
     const [oldest] = this.#elicited.keys();

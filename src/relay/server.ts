@@ -12,7 +12,7 @@ import { forwardsNotification, handlingOf, LISTEN, methodNotFound, RETRY_PARAMS,
 import { discoverResult, lacksCapability } from '../protocol/modern.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { memberOf } from '../wire/envelope.ts';
-import { encodeResult, paramOf, paramsOf, textOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
+import { encodeResult, paramOf, paramsOf, textOf, wordOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { incoming, outgoing } from './eras.ts';
 import { SIMPLE, type Caller, type Exchange } from './exchange.ts';
 import { HeldOpen } from './held-open.ts';
@@ -275,11 +275,11 @@ export class McpServer {
 
   #heard(notification: RpcNotification): void {
     if (notification.method === 'notifications/elicitation/complete') {
-      return this.#subscriptions.tell(notification, this.#questions.elicited(paramsOf(notification)['elicitationId']));
+      return this.#subscriptions.tell(notification, this.#questions.elicited(wordOf(notification, 'elicitationId')));
     }
     if (notification.method !== 'notifications/cancelled') return this.#subscriptions.hear(notification);
     const id = memberOf(notification.layout.params, 'requestId');
-    const { reason } = paramsOf(notification);
+    const reason = wordOf(notification, 'reason');
     if (id !== undefined) this.#questions.cancelled(textOf(notification.raw, id), typeof reason === 'string' ? reason : 'cancelled by the server');
   }
 
@@ -296,7 +296,7 @@ export class McpServer {
     if (exchange.caller.era === 'modern') return this.#handlesModern(exchange, request, profile);
     switch (handlingOf(request.method)) {
       case 'initialize': {
-        const { protocolVersion } = paramsOf(request);
+        const protocolVersion = wordOf(request, 'protocolVersion');
         const legacy = (): Buffer => (this.#owned ? profile.raw : initializeResult(profile, protocolVersion));
         const result = profile.era === 'legacy' ? legacy() : initializeResultOf(profile, protocolVersion, this.#name);
         return settled(exchange, encodeResult(exchange.idText, result));

@@ -6,7 +6,7 @@ import type { World } from '../config/world.ts';
 import { sameCapabilities, type Profile } from '../protocol/legacy.ts';
 import { declares, LIST_CHANGED, listChangedFilter, UPDATED } from '../protocol/methods.ts';
 import { oneLine } from '../wire/envelope.ts';
-import { encodeCall, encodeError, encodeResult, paramsOf, withId, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
+import { encodeCall, encodeError, encodeResult, paramsOf, withId, wordOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent } from '../wire/sse.ts';
 import { SIMPLE, type Caller, type Exchange } from './exchange.ts';
 import { LogLevels } from './log-levels.ts';
@@ -239,7 +239,7 @@ export class Subscriptions {
 
   /** To whoever holds the resource, or one that it is part of; simple streams always hear it. */
   #updated(notification: RpcNotification): void {
-    const { uri } = paramsOf(notification);
+    const uri = wordOf(notification, 'uri');
     const holders = new Set<object>([SIMPLE]);
     for (const [held, by] of this.#held) if (typeof uri === 'string' && isWithin(uri, held)) for (const holder of by) holders.add(holder);
     this.#broadcast(notification, (holder) => holders.has(holder));
@@ -280,7 +280,7 @@ function isWithin(uri: string, held: string): boolean {
 }
 
 function uriOf(exchange: Exchange, request: RpcRequest): string | undefined {
-  const { uri } = paramsOf(request);
+  const uri = wordOf(request, 'uri');
   if (typeof uri === 'string') return uri;
   exchange.settle(new ProxyError('invalid_params', 'Invalid params: "uri" must be a string'));
   return undefined;

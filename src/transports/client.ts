@@ -9,7 +9,7 @@ import type { Caller, Declared, Exchange, Question } from '../relay/exchange.ts'
 import type { McpServer } from '../relay/server.ts';
 import type { Listener } from '../relay/subscriptions.ts';
 import { memberOf, splice, type Span } from '../wire/envelope.ts';
-import { encodeCall, isObject, paramsOf, textOf, type Id, type RpcNotification, type RpcRequest, type RpcResponse } from '../wire/jsonrpc.ts';
+import { encodeCall, isObject, paramsOf, textOf, wordOf, type Id, type RpcNotification, type RpcRequest, type RpcResponse } from '../wire/jsonrpc.ts';
 
 /** A request of a client with a session. */
 export interface SessionExchange extends Exchange {
@@ -167,7 +167,7 @@ export class Client implements Caller {
   }
 
   #cancelled(notification: RpcNotification): void {
-    const { requestId, reason } = paramsOf(notification);
+    const [requestId, reason] = [wordOf(notification, 'requestId'), wordOf(notification, 'reason')];
     for (const exchange of this.exchanges.filter(({ id }) => id === requestId)) {
       this.server.cancel(exchange, typeof reason === 'string' ? reason : 'the client cancelled it');
       exchange.settle(CANCELLED);

@@ -26,6 +26,7 @@ for (const c of Buffer.from('"\\/bfnrt')) ESCAPED[c] = 1;
 const PLAIN = 0;
 const IN_STRING = new Uint8Array(256).fill(1, 0, SPACE).fill(1, QUOTE, QUOTE + 1).fill(1, BACKSLASH, BACKSLASH + 1);
 const SHORT = 64; // bytes of a string that are walked: the names of MCP are shorter
+const MAX_LEVELS = 250_000; // of nesting, more than any reader of JSON can do with (RFC 8259, section 9): what is open is kept
 const FEW = 8; // names that are compared sooner than they are put into a Set, and characters that are written sooner one by one
 const FEW_BYTES = 256; // that are copied sooner by a loop than by a call
 
@@ -305,6 +306,12 @@ export function valueOf(raw: Buffer, span: Span | undefined): unknown {
   }
 }
 
+/** The same of what is no object and no list: those may be megabytes of values, which nobody makes who wants a word. */
+export function scalarOf(raw: Buffer, span: Span | undefined): unknown {
+  const c = span === undefined ? undefined : raw[span.at];
+  return c === OPEN || c === OPEN_ARRAY ? undefined : valueOf(raw, span);
+}
+
 /** The integer that fills this stretch, if it is one of those that need no parser: most ids are. */
 function countAt(raw: Buffer, at: number, end: number): number | undefined {
   if (end - at > MAX_DIGITS || (raw[at] === ZERO && end > at + 1)) return undefined;
@@ -371,7 +378,7 @@ function skipValue(raw: Buffer, at: number): number {
       i = skipSpace(raw, i + 1);
       if (raw[i] === c + TO_CLOSE) i++;
       else {
-        open.push(c);
+        if (open.push(c) > MAX_LEVELS) return NONE;
         if (c === OPEN) i = skipName(raw, i);
         if (i === NONE) return NONE;
         continue;

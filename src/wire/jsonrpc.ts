@@ -2,7 +2,7 @@
 // are its bytes, so the layout of the members that may have to change is kept with it.
 
 import { isUtf8 } from 'node:buffer';
-import { duplicate, elements, isValue, layoutOf, memberOf, members, OPEN, OPEN_ARRAY, opening, resultLayoutOf, splice, spliceInPlace, valueOf, type AnswerId, type Edit, type Layout, type Member, type ResultLayout } from './envelope.ts';
+import { duplicate, elements, isValue, layoutOf, memberOf, members, OPEN, OPEN_ARRAY, opening, resultLayoutOf, scalarOf, splice, spliceInPlace, valueOf, type AnswerId, type Edit, type Layout, type Member, type ResultLayout } from './envelope.ts';
 
 export type Id = string | number;
 
@@ -28,7 +28,7 @@ export interface RpcNotification extends Envelope {
 export interface RpcResponse extends Envelope {
   readonly kind: 'response';
   readonly id: Id | null;
-  /** The parsed `result` or `error` member; the bytes are in `raw`. */
+  /** The `result` or `error` member, parsed whenever it is asked for; the bytes are in `raw`. */
   readonly result?: unknown;
   readonly error?: unknown;
 }
@@ -97,7 +97,12 @@ export function paramOf({ raw, layout }: RpcMessage, name: string): unknown {
   return valueOf(raw, memberOf(layout.params, name));
 }
 
-/** The same of `params._meta`. */
+/** The same, where it is no object and no list. */
+export function wordOf({ raw, layout }: RpcMessage, name: string): unknown {
+  return scalarOf(raw, memberOf(layout.params, name));
+}
+
+/** One member of `params._meta`. */
 export function metaOf({ raw, layout }: RpcMessage, name: string): unknown {
   return valueOf(raw, memberOf(layout.meta, name));
 }
@@ -146,12 +151,12 @@ function toMessage(raw: Buffer, layout: Layout, bounds: ReadBounds): RpcMessage 
   const { top } = layout;
   if (opening(raw) !== OPEN) return malformed('shape', 'expected a JSON object');
   const idMember = memberOf(top, 'id');
-  const id = valueOf(raw, idMember);
+  const id = scalarOf(raw, idMember);
   const isOne = idMember === top.findLast(({ name }) => name === 'id');
   const idText = idMember !== undefined && isOne && isId(id) ? textOf(raw, idMember) : undefined;
   const wrong = (detail: string) => malformed('shape', detail, idText);
 
-  const problem = crowded(top, bounds) ?? (valueOf(raw, memberOf(top, 'jsonrpc')) === '2.0' ? undefined : '"jsonrpc" must be "2.0"');
+  const problem = crowded(top, bounds) ?? (scalarOf(raw, memberOf(top, 'jsonrpc')) === '2.0' ? undefined : '"jsonrpc" must be "2.0"');
   if (problem !== undefined) return wrong(problem);
 
   const method = memberOf(top, 'method');
@@ -161,11 +166,11 @@ function toMessage(raw: Buffer, layout: Layout, bounds: ReadBounds): RpcMessage 
     if ((result === undefined) === (error === undefined)) return wrong('neither a request, a notification nor a response');
     if (id !== null && !isId(id)) return wrong('the id of a response must be a string, an integer or null');
     return result === undefined
-      ? { kind: 'response', raw, layout, id, error: valueOf(raw, error) }
-      : { kind: 'response', raw, layout, id, result: valueOf(raw, result) };
+      ? { kind: 'response', raw, layout, id, get error() { return valueOf(raw, error); } }
+      : { kind: 'response', raw, layout, id, get result() { return valueOf(raw, result); } }; // prettier-ignore
   }
 
-  const name = valueOf(raw, method);
+  const name = scalarOf(raw, method);
   const params = memberOf(top, 'params');
   if (typeof name !== 'string') return wrong('"method" must be a string');
   if (result !== undefined || error !== undefined) return wrong('a message with a method has neither a result nor an error');

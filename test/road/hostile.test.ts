@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { fixture, until } from '../support/files.ts';
 import { connect, post, type Reply } from '../support/http.ts';
 import { modernClient, modernRequest } from '../support/modern.ts';
+import { entry, start } from '../support/program.ts';
 import { node, startProxy } from '../support/proxy.ts';
 
 const DEEP = `${'['.repeat(100_000)}${']'.repeat(100_000)}`; // `JSON.parse` takes it, `JSON.stringify` does not
@@ -164,6 +165,28 @@ test('requests can have anything in them that is JSON', async (t) => {
     assert.ok(reply.text.startsWith('{"jsonrpc":"2.0","id":1,'), reply.text.slice(0, 200));
   }
   assert.deepEqual(await proxy.tool('x', 'echo', { a: 1 }), { a: 1 });
+});
+
+test('megabytes of values where a word belongs are not made into values, which would be ten times as many', async (t) => {
+  const wide = (count: number): string => `[${'{},'.repeat(count)}0]`;
+  const script = `
+    import { serve, welcome, write } from ${JSON.stringify(`file://${fixture('stdio.mjs')}`)};
+    const wide = '[' + '{},'.repeat(8_000_000) + '0]';
+    const call = ({ id }) => {
+      write('{"jsonrpc":"2.0","method":"notifications/message","params":{"level":' + wide + '}}\\n');
+      write('{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"u","x":' + wide + '}}\\n');
+      write('{"jsonrpc":"2.0","id":' + wide + ',"result":{}}\\n' + '['.repeat(30_000_000) + '\\n');
+      write('{"jsonrpc":"2.0","result":' + wide + ', "id":' + id + '}\\n');
+    };
+    serve({ 'tools/call': call });`;
+  const config = { mcpServers: { x: { command: process.execPath, args: ['--input-type=module', '-e', script] } } };
+  const program = start(t, { argv: [process.execPath, '--max-old-space-size=128', entry], config });
+  const url = `${await program.origin()}/x/mcp`;
+  const send = (method: string, params: string): Promise<Reply> => post(url, `{"jsonrpc":"2.0","id":1,"method":"${method}","params":${params}}`);
+  for (const level of [wide(3_000_000), '['.repeat(9_000_000)]) assert.notEqual((await send('logging/setLevel', `{"level":${level}}`)).status, 0);
+  assert.equal((await send('resources/subscribe', `{"uri":${wide(3_000_000)}}`)).json().error.code, -32602);
+  assert.equal((await send('tools/call', '{"name":"poke"}')).status, 200);
+  assert.equal((await send('ping', '{}')).status, 200);
 });
 
 test('clients that leave in the middle of a head, a body or an answer take nothing with them', async (t) => {
