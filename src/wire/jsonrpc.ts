@@ -167,7 +167,7 @@ function toMessage(raw: Buffer, layout: Layout, bounds: ReadBounds): RpcMessage 
     if (id !== null && !isId(id)) return wrong('the id of a response must be a string, an integer or null');
     return result === undefined
       ? { kind: 'response', raw, layout, id, get error() { return valueOf(raw, error); } }
-      : { kind: 'response', raw, layout, id, get result() { return valueOf(raw, result); } }; // prettier-ignore
+      : { kind: 'response', raw, layout, id, get result() { return valueOf(raw, result); } };
   }
 
   const name = scalarOf(raw, method);
