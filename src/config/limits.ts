@@ -21,6 +21,7 @@ export const LIMITS = {
   tombstoneMs: 60_000, // a cancelled call may still make its server ask something
   maxMembers: 10_000, // members of a message, of its params, of its _meta: bounds what bookkeeping costs
   maxBatch: 100,
+  maxInitializeBytes: 262_144, // of a client with a session: what it says of itself is kept as long as that lasts
   maxSubscriptions: 1_000, // resource URIs per server
   maxQuestions: 100, // requests of one server that clients have not answered
   askWaitMs: 30_000, // for a client to open a stream on which it can be asked

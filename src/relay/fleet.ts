@@ -10,6 +10,7 @@ import type { Config, ServerConfig } from '../config/schema.ts';
 import type { World } from '../config/world.ts';
 import { discoverParams } from '../protocol/discover.ts';
 import { forwardedParams, initializeParams, type Implementation } from '../protocol/legacy.ts';
+import { paramsOf, type RpcRequest } from '../wire/jsonrpc.ts';
 import { McpServer, type ServerStatus } from './server.ts';
 
 export interface FleetOptions {
@@ -51,17 +52,19 @@ export class Fleet {
 
   /**
    * The server for a new session: the shared one, or a process of its own that is started with the client's own
-   * `initialize`. Give it back with `release`. @throws ProxyError `unknown_server`, `unavailable`, `session_limit`
+   * `initialize`. Give it back with `release`. @throws ProxyError `unknown_server`, `unavailable`, `session_limit`, `invalid_params`
    */
-  forSession(name: string, params: Readonly<Record<string, unknown>>): McpServer {
+  forSession(name: string, request: RpcRequest): McpServer {
     const shared = this.get(name);
+    const { maxInitializeBytes } = this.#options.world.limits;
+    if (request.raw.length > maxInitializeBytes) throw new ProxyError('invalid_params', `Invalid params: initialize may have ${maxInitializeBytes} bytes`);
     const config = this.#config.get(name);
     if (config?.isolation !== 'session' || config.command === undefined || shared.era === 'modern') return shared; // that era has no sessions (R-17)
     const { world, clientInfo, onStatus } = this.#options;
     const isolated = this.#isolated.get(name) ?? new Set();
     if (isolated.size >= world.limits.maxIsolated) throw new ProxyError('session_limit', 'Too many sessions');
     const own = { ...config, autoRestart: false, protocol: shared.era ?? config.protocol }; // what it speaks need not be found out again
-    const launch = { ...this.#launchOf(own), params: forwardedParams(params) };
+    const launch = { ...this.#launchOf(own), params: forwardedParams(paramsOf(request)) };
     const server: McpServer = new McpServer(name, launch, world, this.#turns, clientInfo, () => onStatus(name, false), true);
     this.#isolated.set(name, isolated.add(server));
     onStatus(name, true);

@@ -9,7 +9,7 @@ import type { Caller, Declared, Exchange, Question } from '../relay/exchange.ts'
 import type { McpServer } from '../relay/server.ts';
 import type { Listener } from '../relay/subscriptions.ts';
 import { memberOf, splice, type Span } from '../wire/envelope.ts';
-import { encodeCall, isObject, paramsOf, textOf, wordOf, type Id, type RpcNotification, type RpcRequest, type RpcResponse } from '../wire/jsonrpc.ts';
+import { encodeCall, isObject, paramOf, paramsOf, textOf, wordOf, type Id, type RpcNotification, type RpcRequest, type RpcResponse } from '../wire/jsonrpc.ts';
 
 /** A request of a client with a session. */
 export interface SessionExchange extends Exchange {
@@ -78,8 +78,16 @@ export class Client implements Caller {
 
   /** Remembers what the client declared in `initialize`. */
   declare(request: RpcRequest): void {
-    const { capabilities, clientInfo } = paramsOf(request);
-    this.declared = { capabilities: isObject(capabilities) ? capabilities : {}, clientInfo };
+    // Kept as it came: as values it would be twenty times as much, for as long as the session lasts.
+    this.declared = {
+      get capabilities() {
+        const said = paramOf(request, 'capabilities');
+        return isObject(said) ? said : {};
+      },
+      get clientInfo() {
+        return paramOf(request, 'clientInfo');
+      },
+    };
   }
 
   /** Sends a request on its way. */

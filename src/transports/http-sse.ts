@@ -8,7 +8,7 @@ import type { World } from '../config/world.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import type { McpServer } from '../relay/server.ts';
 import { oneLine } from '../wire/envelope.ts';
-import { paramsOf, type Batch, type Malformed, type RpcMessage } from '../wire/jsonrpc.ts';
+import type { Batch, Malformed, RpcMessage, RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent, SseStream } from '../wire/sse.ts';
 import { malformedError } from '../protocol/classify.ts';
 import { isModern } from '../protocol/revisions.ts';
@@ -75,8 +75,8 @@ class Session implements Registered {
   }
 
   /** From its first `initialize` on, a session may have a process of its own. */
-  #isolate(params: Readonly<Record<string, unknown>>): void {
-    const server = this.#fleet.forSession(this.serverName, params);
+  #isolate(request: RpcRequest): void {
+    const server = this.#fleet.forSession(this.serverName, request);
     if (server === this.#client.server) return;
     this.#client.close(sessionClosed());
     this.#fleet.release(this.serverName, this.#client.server);
@@ -92,7 +92,7 @@ class Session implements Registered {
     const { id, idText } = message;
     if (message.method === 'initialize') {
       try {
-        this.#isolate(paramsOf(message));
+        this.#isolate(message);
       } catch (error) {
         return this.write('message', encoded(asProxyError(error), idText));
       }

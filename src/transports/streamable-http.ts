@@ -13,7 +13,7 @@ import { isModern, legacyRevision, negotiated, type Revision } from '../protocol
 import { lonelyCaller, type Caller } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import type { McpServer } from '../relay/server.ts';
-import { paramsOf, type Batch, type Id, type RpcMessage, type RpcNotification, type RpcRequest, type RpcResponse } from '../wire/jsonrpc.ts';
+import type { Batch, Id, RpcMessage, RpcNotification, RpcRequest, RpcResponse } from '../wire/jsonrpc.ts';
 import { SseStream } from '../wire/sse.ts';
 import { acceptable, answerBatch, answered, encoded, streamed, versionOf } from './answer.ts';
 import { CANCELLED, Client, type SessionExchange } from './client.ts';
@@ -36,7 +36,7 @@ export class StreamableHttpTransport {
   initialize(name: string, request: RpcRequest, req: IncomingMessage, res: ServerResponse): void {
     this.#fleet.get(name);
     const accepts = acceptable(req);
-    const server = this.#fleet.forSession(name, paramsOf(request));
+    const server = this.#fleet.forSession(name, request);
     const giveBack = this.#sessions.reserve(name, () => this.#fleet.release(name, server));
     const { idText } = request;
     const settle = (answer: Buffer | ProxyError): void => {

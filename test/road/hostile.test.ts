@@ -189,6 +189,19 @@ test('megabytes of values where a word belongs are not made into values, which w
   assert.equal((await send('ping', '{}')).status, 200);
 });
 
+test('what a client says of itself is bounded, as it is kept as long as its session', async (t) => {
+  const config = { mcpServers: { x: node('server.mjs'), own: { ...node('server.mjs'), isolation: 'session' as const } } };
+  const program = start(t, { argv: [process.execPath, '--max-old-space-size=192', entry], config });
+  const origin = await program.origin();
+  const opened = (server: string, count: number): Promise<Reply> =>
+    post(`${origin}/${server}/mcp`, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{"x":[${'{},'.repeat(count)}0]}}}`);
+  for (const server of ['x', 'own']) {
+    const { error } = (await opened(server, 1_500_000)).json();
+    assert.deepEqual([error.code, error.message], [-32602, 'Invalid params: initialize may have 262144 bytes'], server);
+  }
+  for (let k = 0; k < 60; k++) assert.equal((await opened('x', 80_000)).json().result.protocolVersion, '2025-06-18');
+});
+
 test('clients that leave in the middle of a head, a body or an answer take nothing with them', async (t) => {
   const proxy = await startProxy(t, { x: node('server.mjs') });
   await proxy.becomes('x', 'running');
