@@ -23,6 +23,7 @@ export const LIMITS = {
   maxBatch: 100,
   maxInitializeBytes: 262_144, // of a client with a session: what it says of itself is kept as long as that lasts
   maxSubscriptions: 1_000, // resource URIs per server
+  maxUriBytes: 65_536, // of one of them, which is kept as long as it is watched
   maxQuestions: 100, // requests of one server that clients have not answered
   askWaitMs: 30_000, // for a client to open a stream on which it can be asked
 

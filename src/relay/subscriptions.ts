@@ -168,13 +168,14 @@ export class Subscriptions {
    * answer. `then` is called once.
    */
   hold(uri: string, caller: Caller, params: unknown, then: Then): void {
-    const { maxSubscriptions } = this.#world.limits;
+    const { maxSubscriptions, maxUriBytes } = this.#world.limits;
     const { holder } = caller;
     const held = this.#held.get(uri);
     const waiting = this.#subscribing.get(uri);
     if (held !== undefined) {
       if (then(DONE, true)) held.add(holder);
     } else if (waiting !== undefined) waiting.push({ holder, then });
+    else if (Buffer.byteLength(uri) > maxUriBytes) then(new ProxyError('invalid_params', `Invalid params: "uri" may have ${maxUriBytes} bytes`), false);
     else if (this.#held.size + this.#subscribing.size >= maxSubscriptions) {
       then(new ProxyError('busy', `Server "${this.#name}" is busy: ${maxSubscriptions} resources are subscribed`), false);
     } else {

@@ -6,7 +6,7 @@ import { fixture, until } from '../support/files.ts';
 import { connect, post, type Reply } from '../support/http.ts';
 import { modernClient, modernRequest } from '../support/modern.ts';
 import { entry, start } from '../support/program.ts';
-import { node, startProxy } from '../support/proxy.ts';
+import { errorOf, nextMessage, node, startProxy } from '../support/proxy.ts';
 
 const DEEP = `${'['.repeat(100_000)}${']'.repeat(100_000)}`; // `JSON.parse` takes it, `JSON.stringify` does not
 
@@ -200,6 +200,15 @@ test('what a client says of itself is bounded, as it is kept as long as its sess
     assert.deepEqual([error.code, error.message], [-32602, 'Invalid params: initialize may have 262144 bytes'], server);
   }
   for (let k = 0; k < 60; k++) assert.equal((await opened('x', 80_000)).json().result.protocolVersion, '2025-06-18');
+});
+
+test('a resource that is watched has a URI that can be kept', async (t) => {
+  const proxy = await startProxy(t, { x: node('server.mjs') });
+  const longest = 'ż'.repeat(32_768);
+  assert.deepEqual((await proxy.call('x', 'resources/subscribe', { uri: longest })).json().result, {});
+  assert.deepEqual(errorOf(await proxy.call('x', 'resources/subscribe', { uri: `${longest}/` })), [200, 1, -32602, 'invalid_params']);
+  const stream = await modernClient(t, proxy).listen({ resourceSubscriptions: [`${longest}/`, 'a'] });
+  assert.deepEqual((await nextMessage(stream)).params.notifications, { resourceSubscriptions: ['a'] });
 });
 
 test('clients that leave in the middle of a head, a body or an answer take nothing with them', async (t) => {
