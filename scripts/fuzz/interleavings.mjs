@@ -216,7 +216,8 @@ class Run extends Stage {
     const name = this.dice.of(NAMES);
     const client = new Client(this.#place(), ++this.#lastClient, 'session', name);
     const params = { protocolVersion: '2025-11-25', capabilities: client.capabilities, clientInfo: { name: 'c', version: '1' } };
-    const server = this.#politely(() => this.#fleet.forSession(name, params));
+    const request = this.source.readMessage(this.source.encodeCall('initialize', params, 0), this.#world.limits);
+    const server = this.#politely(() => this.#fleet.forSession(name, request));
     if (server === undefined) return;
     const call = client.call('initialize', params, false);
     const over = call.over.bind(call);
