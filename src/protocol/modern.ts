@@ -98,12 +98,11 @@ export function discoverResult(profile: Profile): Buffer {
 
 /** The edits that complete a result. `serverInfo`: JSON text, one character a byte. */
 export function stamps(raw: Buffer, { at, list, meta }: ResultLayout, method: string, serverInfo: string | undefined): Edit[] {
-  const type = memberOf(list, 'resultType');
   const wanted = [RESULT_TYPE];
-  if (CACHEABLE.has(method) && isComplete(valueOf(raw, type))) wanted.push(TTL_MS, CACHE_SCOPE);
+  if (CACHEABLE.has(method) && isComplete(valueOf(raw, memberOf(list, 'resultType')))) wanted.push(TTL_MS, CACHE_SCOPE);
   if (method === 'server/discover') wanted.push(VERSIONS);
-  const metaAt = serverInfo === undefined ? undefined : memberOf(list, '_meta');
   if (serverInfo === undefined) return filled(raw, at, list, wanted);
+  const metaAt = memberOf(list, '_meta');
   if (metaAt === undefined || raw[metaAt.at] !== OPEN) return filled(raw, at, list, [...wanted, { name: '_meta', text: `{"${META.serverInfo}":${serverInfo}}`, isValid: never }]);
   return [...filled(raw, at, list, wanted), ...filled(raw, metaAt.at, meta, [{ name: META.serverInfo, text: serverInfo, isValid: isObject }])];
 }
