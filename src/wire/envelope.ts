@@ -2,6 +2,8 @@
 // other byte goes on as it came: digits beyond 2^53, key order, escapes. The scanner accepts what `JSON.parse` accepts
 // (RFC 8259), and makes no value of it: megabytes are judged where they lie.
 
+import { Buffer } from 'node:buffer'; // the global one is a getter, which costs more than a small copy
+
 // The bytes with which a string, an object and an array begin.
 export const QUOTE = 0x22;
 export const OPEN = 0x7b;
@@ -25,6 +27,7 @@ for (const c of Buffer.from('"\\/bfnrt')) ESCAPED[c] = 1;
 /** What each byte of a string is. */
 const PLAIN = 0;
 const IN_STRING = new Uint8Array(256).fill(1, 0, SPACE).fill(1, QUOTE, QUOTE + 1).fill(1, BACKSLASH, BACKSLASH + 1);
+const TOP_BITS = 0x80808080;
 const SHORT = 64; // bytes of a string that are walked: the names of MCP are shorter
 const MAX_LEVELS = 250_000; // of nesting, more than any reader of JSON can do with (RFC 8259, section 9): what is open is kept
 const FEW = 8; // names that are compared sooner than they are put into a Set, and characters that are written sooner one by one
@@ -262,26 +265,29 @@ export function isValue(raw: Buffer, { at, end }: Span): boolean {
   return skipValue(raw, at) === end;
 }
 
-/** The short strings that were read last, each at a place that its length and three of its bytes decide: most messages have the same few. */
+/** The short plain strings that were read last, each at a place that its length and three of its bytes decide: most messages have the same few. */
 const lately: string[] = new Array<string>(256).fill('');
 const MAX_WORD_BYTES = 64;
 const IS_PLAIN = /^[ !#-[\]-\x7f]*$/; // ASCII without escapes
 
-/** What stands between the quotes of a string, as it is written: one character a byte. */
-function written(raw: Buffer, quoteAt: number, end: number): string {
+/** What a string says whose bytes are its characters; `undefined`: it has others, or escapes. */
+function plainText(raw: Buffer, quoteAt: number, end: number): string | undefined {
   const at = quoteAt + 1;
   const bytes = end - 1 - at;
   const place = (5 * bytes + 7 * (raw[at] as number) + 3 * (raw[at + (bytes >> 1)] as number) + (raw[end - 2] as number)) & 255;
   const known = lately[place] as string;
   if (known.length === bytes && isAt(raw, at, known)) return known;
   const text = raw.toString('latin1', at, at + bytes);
+  if (!IS_PLAIN.test(text)) return undefined;
   if (bytes <= MAX_WORD_BYTES) lately[place] = text;
   return text;
 }
 
 /** Names are compared as the Latin-1 view of their UTF-8 bytes. An escaped name is the same name: "\u0069d" is "id". */
 function nameOf(raw: Buffer, at: number, end: number): string {
-  const text = written(raw, at, end);
+  const plain = plainText(raw, at, end);
+  if (plain !== undefined) return plain;
+  const text = raw.toString('latin1', at + 1, end - 1);
   if (!text.includes('\\')) return text;
   try {
     return Buffer.from(JSON.parse(raw.toString('utf8', at, end)) as string).toString('latin1');
@@ -294,8 +300,8 @@ function nameOf(raw: Buffer, at: number, end: number): string {
 export function valueOf(raw: Buffer, span: Span | undefined): unknown {
   if (span === undefined) return undefined;
   const { at, end } = span;
-  const text = raw[at] === QUOTE && end - at <= MAX_WORD_BYTES ? written(raw, at, end) : undefined;
-  if (text !== undefined && IS_PLAIN.test(text)) return text;
+  const text = raw[at] === QUOTE && end - at <= MAX_WORD_BYTES ? plainText(raw, at, end) : undefined;
+  if (text !== undefined) return text;
   if (raw[at] === OPEN && end === at + 2) return {};
   const count = countAt(raw, at, end);
   if (count !== undefined) return count;
@@ -451,27 +457,38 @@ function skipLongString(raw: Buffer, at: number): number {
   for (;;) {
     let k = (i + shift) >> 2;
     if (k < last) {
-      let marks = specials(words[k] as number) & (-1 << (8 * ((i + shift) & 3))); // not those in front of here
+      let marks = specials(words[k] as number) & TOP_BITS & (-1 << (8 * ((i + shift) & 3))); // not those in front of here
       if (marks === 0) {
-        k++;
-        while (k < last && (specials(words[k] as number) | specials(words[k + 1] as number)) === 0) k += 2;
-        if (k < last) marks = specials(words[k] as number) || specials(words[++k] as number);
+        for (k++; k < last; k += 2) {
+          const here = specials(words[k] as number);
+          const next = specials(words[k + 1] as number);
+          if (((here | next) & TOP_BITS) === 0) continue;
+          marks = here & TOP_BITS;
+          if (marks === 0) {
+            k++;
+            marks = next & TOP_BITS;
+          }
+          break;
+        }
       }
       i = 4 * k - shift;
       if (marks !== 0) i += (31 - Math.clz32(marks & -marks)) >> 3; // to the first that is marked
     }
-    if (IN_STRING[raw[i] as number] === PLAIN) i++;
-    else if (raw[i] === QUOTE) return i + 1;
-    else if (raw[i] !== BACKSLASH) return NONE;
-    else if ((i = skipEscape(raw, i)) === NONE) return NONE;
+    const c = raw[i] as number;
+    if (c === BACKSLASH) i = skipEscape(raw, i);
+    else if (c === QUOTE) return i + 1;
+    else i = IN_STRING[c] === PLAIN ? i + 1 : NONE;
+    if (i === NONE) return NONE;
   }
 }
 
-/** Not 0 if one of the four bytes is a quote, a backslash or a control character: its top bit is set, and behind it that of others may be, too. */
+/**
+ * Sets the top bit of the first of four bytes that is a quote, a backslash or a control character; behind it that of
+ * others may be set, too, and other bits mean nothing. The one exclusive or makes quotes spaces and leaves what is below
+ * them there, the other makes backslashes zeros.
+ */
 function specials(word: number): number {
-  const low = word ^ 0x02020202; // makes quotes spaces, and leaves what is below them there
-  const slash = word ^ 0x5c5c5c5c;
-  return (((low - 0x21212121) & ~low) | ((slash - 0x01010101) & ~slash)) & 0x80808080;
+  return (((word ^ 0x02020202) - 0x21212121) | ((word ^ 0x5c5c5c5c) - 0x01010101)) & ~word;
 }
 
 function skipEscape(raw: Buffer, at: number): number {

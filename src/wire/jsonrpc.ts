@@ -1,7 +1,7 @@
 // JSON-RPC 2.0 messages: raw bytes beside a parsed envelope. A message is parsed once, to judge it; what goes on
 // are its bytes, so the layout of the members that may have to change is kept with it.
 
-import { isUtf8 } from 'node:buffer';
+import { Buffer, isUtf8 } from 'node:buffer';
 import { duplicate, elements, isValue, layoutOf, memberOf, members, OPEN, OPEN_ARRAY, opening, resultLayoutOf, scalarOf, splice, spliceInPlace, valueOf, type AnswerId, type Edit, type Layout, type Member, type ResultLayout } from './envelope.ts';
 
 export type Id = string | number;
