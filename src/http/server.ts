@@ -58,24 +58,25 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
   // Of a client that takes nothing of what is there for it, answer or stream, no more is kept; one that waits is left alone.
   server.timeout = limits.sseStallMs;
   server.on('timeout', (socket: Socket) => {
-    if (socket.writableLength > 0 || connections.get(socket)?.size === 0) socket.destroy();
+    if (socket.writableLength > 0 || connections.get(socket)?.length === 0) socket.destroy();
   });
   // A client that has sent its request may close its side and still read the answer.
   (server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
 
   /** Every connection, with its requests that are not answered yet. */
-  const connections = new Map<Socket, Set<ServerResponse>>();
+  const connections = new Map<Socket, ServerResponse[]>();
   let onEmpty: (() => void) | undefined; // once it is closing
 
   function onRequest(req: IncomingMessage, res: ServerResponse): void {
-    const open = connections.get(req.socket) ?? new Set();
-    open.add(res);
+    const open = connections.get(req.socket) ?? [];
+    open.push(res);
     res.on('error', ignore); // written to a client that has just left
     res.on('close', () => {
-      open.delete(res);
-      if (onEmpty !== undefined && open.size === 0) req.socket.destroySoon();
+      const at = open.indexOf(res);
+      if (at !== -1) open.splice(at, 1);
+      if (onEmpty !== undefined && open.length === 0) req.socket.destroySoon();
     });
-    if (open.size > limits.maxUnansweredPerConnection) {
+    if (open.length > limits.maxUnansweredPerConnection) {
       return fault(res, new ProxyError('busy', 'Too many unanswered requests on one connection'), 'null', ['connection', 'close']);
     }
     if (req.rawHeaders.length > 2 * limits.maxHeaders) {
@@ -91,7 +92,7 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
     onRequest(req, res);
   });
   server.on('connection', (socket) => {
-    const open = new Set<ServerResponse>();
+    const open: ServerResponse[] = [];
     connections.set(socket, open);
     boundLine(socket, open, limits.sseQueueBytes);
     socket.on('error', ignore); // 'close' follows, and that is what everything listens to
@@ -102,14 +103,14 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
     socket.on('close', () => {
       endProbe();
       // Node closes the answer that was being sent; those that stood in line behind it hear nothing.
-      for (const res of open) res.destroy().emit('close');
+      for (const res of [...open]) res.destroy().emit('close');
       if (connections.delete(socket) && connections.size === 0) onEmpty?.();
     });
   });
   server.on('clientError', (error: NodeJS.ErrnoException, stream) => {
     const socket = stream as Socket;
-    const answering = [...(connections.get(socket) ?? [])].some((res) => res.headersSent);
-    if (!socket.writable || answering) return void socket.destroy(); // it can take no other answer
+    const answering = connections.get(socket)?.some((res) => res.headersSent);
+    if (!socket.writable || answering === true) return void socket.destroy(); // it can take no other answer
     const refusal = refusalOf(error);
     const body = encodeError('null', refusal.toRpc());
     const status = `HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}\r\n`;
@@ -139,7 +140,7 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
               timer.cancel();
               server.close(() => done());
             };
-            for (const [socket, open] of connections) if (open.size === 0) socket.destroy();
+            for (const [socket, open] of connections) if (open.length === 0) socket.destroy();
             if (connections.size === 0) onEmpty();
           }),
       });

@@ -114,7 +114,7 @@ function plain(header: string | string[]): string | undefined {
 /** The text that a header carries (http, "Value Encoding"); `undefined`: no plain value, or not strictly the Base64 of UTF-8. */
 function decoded(header: string | string[]): string | undefined {
   const text = plain(header);
-  const base64 = text === undefined ? undefined : /^=\?base64\?(.*)\?=$/.exec(text)?.[1];
+  const base64 = text?.startsWith('=?') ? /^=\?base64\?(.*)\?=$/.exec(text)?.[1] : undefined;
   if (base64 === undefined) return text;
   const bytes = Buffer.from(base64, 'base64');
   return bytes.toString('base64') === base64 && isUtf8(bytes) ? bytes.toString() : undefined;

@@ -130,9 +130,9 @@ function filled(raw: Buffer, at: number, list: readonly Member[], wanted: readon
     if (member === undefined) added += `"${name}":${text},`;
     else if (!isValid(valueOf(raw, member))) edits.push({ at: member.at, end: member.end, text });
   }
+  if (added === '') return edits;
   // In front: should a member beyond those looked at have the same name, the child's is the last and counts.
-  if (added !== '') edits.unshift({ at: at + 1, end: at + 1, text: list.length > 0 ? added : added.slice(0, -1) });
-  return edits;
+  return [{ at: at + 1, end: at + 1, text: list.length > 0 ? added : added.slice(0, -1) }, ...edits];
 }
 
 /** A child's error for a modern client, or what the client has to be asked instead. */

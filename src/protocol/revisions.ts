@@ -43,5 +43,5 @@ export function negotiated(version: unknown): Revision {
 
 /** Whether a version belongs to the era without a handshake, known or not. */
 export function isModern(version: string | undefined): boolean {
-  return version !== undefined && /^\d{4}-\d\d-\d\d$/.test(version) && version >= FIRST_MODERN;
+  return version === FIRST_MODERN || (version !== undefined && version > FIRST_MODERN && /^\d{4}-\d\d-\d\d$/.test(version));
 }

@@ -91,7 +91,7 @@ class StatelessExchange implements Exchange, Caller, ModernRequest {
     // An answer that takes its time is no error any more, so a stream can begin; discovery has only its answer.
     const upgrades = accepts.sse && method !== LISTEN && method !== 'server/discover';
     if (upgrades) this.#upgrade = world.deadlines.add(world.limits.sseAfterMs, () => void this.#streaming());
-    res.once('close', () => {
+    res.on('close', () => {
       if (this.#leave()) server.cancel(this, 'the client disconnected');
     });
   }

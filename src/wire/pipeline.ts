@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 const crowded = new WeakMap<Socket, () => boolean>();
 
 /** Bounds the bytes that stand in line on one connection; `answers` are those that have not ended. */
-export function boundLine(socket: Socket, answers: ReadonlySet<ServerResponse>, maxBytes: number): void {
+export function boundLine(socket: Socket, answers: readonly ServerResponse[], maxBytes: number): void {
   crowded.set(socket, () => {
     let bytes = 0;
     for (const res of answers) if (res.socket === null) bytes += res.writableLength;
