@@ -51,7 +51,7 @@ await proxy.open().catch((error: unknown) => {
 });
 server = await openPort();
 proxy.start();
-announce(server.port);
+setImmediate(announce, server.port); // what takes longest begins first: the processes of the servers
 
 function settingsOrExit(): Settings {
   try {
