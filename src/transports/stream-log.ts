@@ -3,7 +3,7 @@
 
 import type { Deadline } from '../base/clock.ts';
 import { oneLine } from '../wire/envelope.ts';
-import type { SseStream } from '../wire/sse.ts';
+import { encodeEvent, type SseStream } from '../wire/sse.ts';
 
 interface Kept {
   readonly stream: LogicalStream;
@@ -99,7 +99,7 @@ export class LogicalStream {
 
   /** Whether a message like this one waits already; one is as good as two where it only says that something changed. */
   waiting(message: Buffer): boolean {
-    return this.#log.after(this, this.#delivered).some((entry) => entry.message.equals(message));
+    return this.#delivered < this.#seq && this.#log.after(this, this.#delivered).some((entry) => entry.message.equals(message));
   }
 
   /** Whether something was sent after this event. */
@@ -138,8 +138,7 @@ export class LogicalStream {
 
   #send(seq: number, message: Buffer): void {
     this.#delivered = Math.max(this.#delivered, seq);
-    const head = Buffer.from(`id: ${this.id}-${seq}\nevent: message\ndata: `);
-    this.#connections.at(-1)?.write(Buffer.concat([head, message, Buffer.from('\n\n')]));
+    this.#connections.at(-1)?.write(encodeEvent('message', message, `${this.id}-${seq}`));
   }
 }
 

@@ -16,8 +16,8 @@ const KEEP_ALIVE = Buffer.from(': keep-alive\n\n');
 const END_OF_EVENT = Buffer.from('\n\n');
 
 /** One event; `data` must be free of line ends (`JSON.stringify` text, or `oneLine` bytes). */
-export function encodeEvent(event: string, data: string | Buffer): Buffer {
-  const head = `event: ${event}\ndata: `;
+export function encodeEvent(event: string, data: string | Buffer, id?: string): Buffer {
+  const head = `${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: `;
   return typeof data === 'string' ? Buffer.from(`${head}${data}\n\n`) : Buffer.concat([Buffer.from(head), data, END_OF_EVENT]);
 }
 
