@@ -177,9 +177,18 @@ export class Supervisor {
   #send(event: Event): void {
     if (this.#inbox.push(event) > 1) return; // what an effect reports is handled after the effect
     for (let first = this.#inbox[0]; first !== undefined; first = this.#inbox[0]) {
-      this.#step(first);
+      try {
+        this.#step(first);
+      } catch (thrown) {
+        this.#bug(`after "${first.type}"`, thrown); // what came next would never be handled
+      }
       this.#inbox.shift();
     }
+  }
+
+  /** A bug costs one message or one step, not every server. */
+  #bug(where: string, thrown: unknown): void {
+    this.#world.log.error(this.#name, 'internal', `internal error ${where}: ${traceOf(thrown)}`);
   }
 
   #step(event: Event): void {
@@ -259,8 +268,7 @@ export class Supervisor {
         try {
           this.#heard(line, child);
         } catch (thrown) {
-          // A bug costs one message, not every server.
-          log.error(this.#name, 'internal', `internal error at a message of the server: ${traceOf(thrown)}`);
+          this.#bug('at a message of the server', thrown);
         }
       },
       onStderr: (chunk) => {

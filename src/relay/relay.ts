@@ -359,16 +359,16 @@ export class Relay {
       const handling = this.#events.onRequest(exchange, request);
       if (handling !== 'handled') this.#write(exchange, request, link, handling === 'forward' ? undefined : handling);
     } catch (thrown) {
-      this.#refused(exchange, thrown);
+      exchange.settle(this.#refusal(thrown));
     }
     this.#events.onPending();
   }
 
-  /** A request ends with what was thrown on its way; a bug costs nobody else anything. */
-  #refused(exchange: Exchange, thrown: unknown): void {
+  /** What a request ends with that met this on its way; a bug costs nobody else anything. */
+  #refusal(thrown: unknown): ProxyError {
     const error = asProxyError(thrown);
     if (error.reason === 'internal') this.#world.log.error(this.#name, 'internal', `internal error at a request: ${traceOf(error.cause)}`);
-    exchange.settle(error);
+    return error;
   }
 
   #write(exchange: Exchange, request: RpcRequest, link: Link, tap?: Tap, own = false): void {
@@ -426,11 +426,13 @@ export class Relay {
     this.#close(call);
     if (call.gone) return; // too late, nobody waits
     const { exchange, method, tap } = call;
+    let answer: ReturnType<RelayEvents['onAnswer']> | undefined;
     try {
-      if (tap?.(raw) !== 'held') exchange.settle(...this.#events.onAnswer(exchange, method, raw, { at, end, text: exchange.idText }, result));
+      if (tap?.(raw) !== 'held') answer = this.#events.onAnswer(exchange, method, raw, { at, end, text: exchange.idText }, result);
     } catch (thrown) {
-      this.#refused(exchange, thrown);
+      answer = [this.#refusal(thrown)];
     }
+    if (answer !== undefined) exchange.settle(...answer); // whatever that throws, it is not called again
     this.#events.onPending();
     this.#checkDrained();
   }

@@ -94,7 +94,9 @@ class Session implements Registered {
       try {
         this.#isolate(message);
       } catch (error) {
-        return this.write('message', encoded(asProxyError(error), idText));
+        this.write('message', encoded(asProxyError(error), idText));
+        if (error instanceof ProxyError) return;
+        throw error; // a bug, which is logged where all are
       }
       this.#client.declare(message);
     }

@@ -128,6 +128,19 @@ test('a bug that a message of the server meets costs that message alone, and is 
   assert.deepEqual(it.log('internal').map(({ level, message }) => [level, message.split('\n')[0]]), [['error', 'internal error at a message of the server: TypeError: a bug']]);
 });
 
+test('a bug in one step of its life does not keep a server from the next', async (t) => {
+  const it = supervise(t, launchOf('server.mjs'));
+  await runs(it);
+  it.drains.push = () => {
+    throw new TypeError('a bug');
+  };
+  it.supervisor.restart(); // nobody drains it now
+  assert.equal(it.supervisor.status, 'restarting');
+  process.kill(-it.starts()[0]!, 'SIGKILL');
+  await it.reachesAfterStop('running 0');
+  assert.deepEqual(it.log('internal').map(({ level, message }) => [level, message.split('\n')[0]]), [['error', 'internal error after "restart": TypeError: a bug']]);
+});
+
 test('a start of what starts, runs or waits already is no second process', async (t) => {
   const it = supervise(t, launchOf('server.mjs'));
   for (let k = 0; k < 3; k++) assert.equal(it.supervisor.start(), undefined);

@@ -715,6 +715,17 @@ test('a bug that a request meets costs that request alone, on its way out, after
   assert.deepEqual(it.entries.map(({ event, message }) => [event, message.split('\n')[0]]), Array(3).fill(['internal', 'internal error at a request: TypeError: a bug']));
 });
 
+test('a request of the proxy itself is answered once, even if whoever asked throws', () => {
+  const it = new TestRelay();
+  const heard: unknown[] = [];
+  it.relay.ask('tools/list', {}, (outcome) => {
+    heard.push(String(outcome));
+    throw new TypeError('a bug');
+  });
+  assert.throws(() => it.answers(1, 'x'), /a bug/);
+  assert.deepEqual(heard, ['{"jsonrpc":"2.0","id":0,"result":"x"}']);
+});
+
 // ---- the child is lost
 
 test('a child that is lost costs every call in flight one answer, and nothing of it is written to the next', () => {
