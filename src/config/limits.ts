@@ -18,6 +18,7 @@ export const LIMITS = {
   // One call
   requestHardCapMs: 3_600_000, // progress cannot keep a call for ever
   startWaitMs: 50_000, // below the 60 s after which client SDKs give up
+  maxKeptBytes: 67_108_864, // per server, of requests that wait or may have to be sent again
   tombstoneMs: 60_000, // a cancelled call may still make its server ask something
   maxMembers: 10_000, // members of a message, of its params, of its _meta: bounds what bookkeeping costs
   maxBatch: 100,
@@ -25,6 +26,7 @@ export const LIMITS = {
   maxSubscriptions: 1_000, // resource URIs per server
   maxUriBytes: 65_536, // of one of them, which is kept as long as it is watched
   maxQuestions: 100, // requests of one server that clients have not answered
+  maxQuestionBytes: 67_108_864, // of all of them
   askWaitMs: 30_000, // for a client to open a stream on which it can be asked
 
   // Calls that need input, between clients and servers of different eras
@@ -37,6 +39,7 @@ export const LIMITS = {
 
   // Clients of 2026-07-28
   maxListens: 100, // streams of subscriptions/listen per server
+  maxListenBytes: 262_144, // of the request of one, which is kept as long as it is open
   ackWaitMs: 10_000, // for a server to take the subscriptions of one
   listenAgainMs: 1_000, // when a server has ended what the proxy listens to
   toolsWaitMs: 5_000, // for the list of tools that says which arguments are repeated in headers

@@ -53,9 +53,8 @@ export class HeldOpen {
       const asked = readInputRequired(answer);
       if (asked === undefined) return;
       if (asked instanceof ProxyError) held.exchange.settle(asked);
-      else {
+      else if (this.#relay.park(held.exchange, held.request)) {
         this.#held.set(held.exchange, held);
-        this.#relay.park(held.exchange);
         this.#round(held, asked);
       }
       return 'held';

@@ -49,7 +49,10 @@ export class Listens {
 
   /** Opens one at the running child. Its exchange is settled at its end; with a result, if that is in order. */
   open(exchange: Exchange, request: RpcRequest, profile: Profile): void {
-    const { maxListens } = this.#world.limits;
+    const { maxListens, maxListenBytes } = this.#world.limits;
+    if (request.raw.length > maxListenBytes) {
+      return exchange.settle(new ProxyError('invalid_params', `Invalid params: ${request.method} may have ${maxListenBytes} bytes`, { status: 400 }));
+    }
     if (this.#listens.size >= maxListens) {
       return exchange.settle(new ProxyError('busy', `Server "${this.#name}" is busy: ${maxListens} clients listen`));
     }

@@ -31,7 +31,9 @@ interface Call {
   readonly exchange: Exchange;
   /** The proxy's, not a client's: it counts as no pending request. */
   readonly own: boolean;
-  readonly tap: Tap | undefined;
+  tap: Tap | undefined;
+  /** Bytes of its request, if that is kept: a tap may send it once more. */
+  readonly kept: number;
   /** The client's progress token as it was written. */
   readonly tokenText: string | undefined;
   readonly hardEnd: number;
@@ -96,9 +98,10 @@ export class Relay {
   readonly #calls: Call[] = [];
   readonly #subscribed = new Map<number, Subscribed>();
   readonly #waiting = new Map<Exchange, { readonly request: RpcRequest; readonly deadline: Deadline }>();
-  #waitingBytes = 0;
-  /** Requests that wait for something else than their own answer: see `park`. */
-  readonly #parked = new Set<Exchange>();
+  /** Requests that wait for something else than their own answer, and their bytes: see `park`. */
+  readonly #parked = new Map<Exchange, number>();
+  /** Of all requests that are kept to be sent later, or once more. */
+  #keptBytes = 0;
   /** How many of the calls are of clients that wait. */
   #inFlight = 0;
   #tombstones = 0;
@@ -131,16 +134,14 @@ export class Relay {
     const { limits, deadlines } = this.#world;
     if (this.pending >= limits.maxPending) return exchange.settle(this.#busy('too many calls are in flight'));
     if (this.#link !== undefined && this.#drain === undefined) return this.#forward(exchange, request, this.#link);
-    if (this.#waiting.size > 0 && this.#waitingBytes + request.raw.length > limits.maxStdinQueueBytes) {
-      return exchange.settle(this.#busy('too much waits for its start'));
-    }
+    if (!this.#hasRoomFor(request)) return exchange.settle(this.#busy('too much waits'));
     const deadline = deadlines.add(limits.startWaitMs, () => {
       this.#unwait(exchange);
       exchange.settle(new ProxyError('starting', `Server "${this.#name}" is still starting`));
       this.#events.onPending();
     });
     this.#waiting.set(exchange, { request, deadline });
-    this.#waitingBytes += request.raw.length;
+    this.#keptBytes += request.raw.length;
     this.#events.onPending();
     const refusal = this.#events.onWanted();
     if (refusal !== undefined) this.refuse(refusal);
@@ -148,7 +149,7 @@ export class Relay {
 
   /** Nobody waits for this request any more. The child is told why; without a reason it goes on as if nothing had happened. */
   cancel(exchange: Exchange, reason?: string): void {
-    const waited = this.#unwait(exchange) !== undefined || this.#parked.delete(exchange);
+    const waited = this.#unwait(exchange) !== undefined || this.#unpark(exchange);
     const call = this.#calls.find((call) => call.exchange === exchange && !call.own && !call.gone);
     if (call !== undefined) this.#abandon(call, reason);
     if (waited || call !== undefined) this.#events.onPending();
@@ -195,14 +196,20 @@ export class Relay {
     };
   }
 
-  /** Counts a request that waits for something else than its own answer, until `unpark`. */
-  park(exchange: Exchange): void {
-    this.#parked.add(exchange);
+  /** Counts a request that waits for something else than its own answer, until `unpark`. `false`: it is settled, as too much waits. */
+  park(exchange: Exchange, request: RpcRequest): boolean {
+    if (!this.#hasRoomFor(request)) {
+      exchange.settle(this.#busy('too much waits'));
+      return false;
+    }
+    this.#parked.set(exchange, request.raw.length);
+    this.#keptBytes += request.raw.length;
+    return true;
   }
 
   /** `false`: its client has left meanwhile. */
   unpark(exchange: Exchange): boolean {
-    if (!this.#parked.delete(exchange)) return false;
+    if (!this.#unpark(exchange)) return false;
     this.#events.onPending();
     if (this.#drain !== undefined) queueMicrotask(() => this.#checkDrained()); // whoever took it back may have more to do with it
     return true;
@@ -346,8 +353,18 @@ export class Relay {
     if (waiting === undefined) return undefined;
     waiting.deadline.cancel();
     this.#waiting.delete(exchange);
-    this.#waitingBytes -= waiting.request.raw.length;
+    this.#keptBytes -= waiting.request.raw.length;
     return waiting.request;
+  }
+
+  #unpark(exchange: Exchange): boolean {
+    this.#keptBytes -= this.#parked.get(exchange) ?? 0;
+    return this.#parked.delete(exchange);
+  }
+
+  /** Whether a request may be kept; one alone always. */
+  #hasRoomFor({ raw }: RpcRequest): boolean {
+    return this.#keptBytes === 0 || this.#keptBytes + raw.length <= this.#world.limits.maxKeptBytes;
   }
 
   #busy(why: string): ProxyError {
@@ -373,6 +390,7 @@ export class Relay {
 
   #write(exchange: Exchange, request: RpcRequest, link: Link, tap?: Tap, own = false): void {
     const { clock, limits, deadlines } = this.#world;
+    if (tap !== undefined && !this.#hasRoomFor(request)) return exchange.settle(this.#busy('too much waits'));
     const now = clock.now();
     const token = memberOf(request.layout.meta, 'progressToken');
     const call: Call = {
@@ -381,6 +399,7 @@ export class Relay {
       exchange,
       own,
       tap,
+      kept: tap === undefined ? 0 : request.raw.length,
       tokenText: token && textOf(request.raw, token),
       hardEnd: now + limits.requestHardCapMs,
       deadline: undefined,
@@ -391,6 +410,7 @@ export class Relay {
     }
     call.deadline = deadlines.add(this.#patience(call, now), () => this.#timedOut(call));
     this.#calls.push(call);
+    this.#keptBytes += call.kept;
     if (!own) this.#inFlight++;
     if (exchange.caller !== HOUSE) this.#served = this.#served === undefined || this.#served === exchange.caller ? exchange.caller : 'many';
   }
@@ -418,8 +438,12 @@ export class Relay {
     const at = this.#calls.indexOf(call);
     if (at === -1) return;
     this.#calls.splice(at, 1);
-    if (call.gone) this.#tombstones--;
-    else if (!call.own) this.#inFlight--;
+    if (call.gone) {
+      this.#tombstones--;
+      return;
+    }
+    this.#keptBytes -= call.kept;
+    if (!call.own) this.#inFlight--;
   }
 
   #answer(call: Call, raw: Buffer, { at, end }: Span, result?: ResultLayout): void {
@@ -489,6 +513,7 @@ export class Relay {
     this.#close(call);
     if (call.own) return;
     call.gone = true;
+    call.tap = undefined;
     this.#tombstones++;
     this.#calls.push(call);
     call.deadline = deadlines.add(limits.tombstoneMs, () => void this.#close(call));

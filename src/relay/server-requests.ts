@@ -4,6 +4,7 @@
 
 import { ProxyError } from '../base/errors.ts';
 import type { Link } from '../child/handshake.ts';
+import type { Limits } from '../config/limits.ts';
 import { CLIENT_REQUESTS, methodNotFound } from '../protocol/methods.ts';
 import { splice } from '../wire/envelope.ts';
 import { BIG_BYTES, encodeError, wordOf, type RpcRequest } from '../wire/jsonrpc.ts';
@@ -15,21 +16,22 @@ interface Asked {
   readonly question: Question;
 }
 
+type Bounds = Pick<Limits, 'maxQuestions' | 'maxQuestionBytes'>;
+
 export class ServerRequests {
   readonly #relay: Relay;
   /** The one client of a process of its own; it needs no attribution. */
   readonly #owner: () => Caller | undefined;
-  readonly #max: number;
+  readonly #bounds: Bounds;
   /** By the child's id as it was written: `1` and `"1"` are two. */
   readonly #open = new Map<string, Asked>();
   /** Who was sent to which URL; the server tells later that it is done with it. */
   readonly #elicited = new Map<string, Caller>();
 
-  /** `max`: questions that may be open at the same time. */
-  constructor(relay: Relay, owner: () => Caller | undefined, max: number) {
+  constructor(relay: Relay, owner: () => Caller | undefined, bounds: Bounds) {
     this.#relay = relay;
     this.#owner = owner;
-    this.#max = max;
+    this.#bounds = bounds;
   }
 
   /** A child asks; it gets its answer in any case. */
@@ -79,7 +81,7 @@ export class ServerRequests {
     if (typeof elicitationId !== 'string') return;
     this.#elicited.set(elicitationId, caller);
     const [oldest] = this.#elicited.keys();
-    if (this.#elicited.size > this.#max && oldest !== undefined) this.#elicited.delete(oldest);
+    if (this.#elicited.size > this.#bounds.maxQuestions && oldest !== undefined) this.#elicited.delete(oldest);
   }
 
   /** Whom the request is for, or what the child is told instead. */
@@ -87,7 +89,10 @@ export class ServerRequests {
     const { method, idText } = request;
     if (!CLIENT_REQUESTS.has(method)) return methodNotFound(method);
     if (this.#open.has(idText)) return new ProxyError('invalid_request', 'Invalid Request: this id is in use');
-    if (this.#open.size >= this.#max) return new ProxyError('busy', `Too many requests to clients are open: at most ${this.#max}`);
+    const { maxQuestions, maxQuestionBytes } = this.#bounds;
+    if (this.#open.size >= maxQuestions) return new ProxyError('busy', `Too many requests to clients are open: at most ${maxQuestions}`);
+    const bytes = [...this.#open.values()].reduce((sum, { question }) => sum + question.request.raw.length, request.raw.length);
+    if (this.#open.size > 0 && bytes > maxQuestionBytes) return new ProxyError('busy', `Too much is asked of clients: at most ${maxQuestionBytes} bytes`);
     const caller = this.#owner() ?? this.#candidate(method);
     if (caller instanceof ProxyError || caller.canAsk(request)) return caller;
     caller.unable?.(request);

@@ -89,7 +89,7 @@ export class McpServer {
       },
     });
     this.#subscriptions = new Subscriptions(name, world, this.#relay, owned);
-    this.#questions = new ServerRequests(this.#relay, () => this.#owner, world.limits.maxQuestions);
+    this.#questions = new ServerRequests(this.#relay, () => this.#owner, world.limits);
     this.#parked = new Parked(this.#relay, world, () => this.#profile);
     this.#held = new HeldOpen(this.#relay, world);
     this.#listens = new Listens(name, world, this.#relay, this.#subscriptions);
@@ -358,7 +358,7 @@ export class McpServer {
 
   /** Has a request wait for something that it depends on, at most `ms`; then it starts again, unless its client has left. */
   #after(exchange: Exchange, request: RpcRequest, ms: number, wait: (done: () => void) => void): 'handled' {
-    this.#relay.park(exchange);
+    if (!this.#relay.park(exchange, request)) return 'handled';
     let over = false;
     const go = (): void => {
       if (over) return;

@@ -299,7 +299,7 @@ test('beyond MAX_PENDING a request is refused as busy, waiting ones count, and a
 });
 
 test('what waits is bounded in bytes as well; one that is larger than the bound may wait alone', () => {
-  const it = new TestRelay({ limits: { maxStdinQueueBytes: 1_000 }, connected: false });
+  const it = new TestRelay({ limits: { maxKeptBytes: 1_000 }, connected: false });
   const big = (bytes: number) => new FakeExchange(`{"jsonrpc":"2.0","id":1,"method":"m","params":{"x":"${'x'.repeat(bytes)}"}}`);
   const [huge, small, fits, more, last] = [big(2_000), big(1), big(400), big(400), big(400)];
   it.dispatch(huge, small);
@@ -678,12 +678,45 @@ test('a request to a child that does not read is busy, and nothing is heard by w
 test('a request that shares the answer to another one is pending until it is taken back or its client leaves', () => {
   const it = new TestRelay();
   const [shares, leaves] = [call(1), call(2)];
-  for (const exchange of [shares, leaves]) it.relay.park(exchange);
+  for (const exchange of [shares, leaves]) assert.equal(it.relay.park(exchange, exchange.request), true);
   assert.equal(it.relay.pending, 2);
   it.relay.cancel(leaves, 'it left');
   assert.deepEqual([it.relay.unpark(leaves), it.relay.unpark(shares), it.relay.unpark(shares)], [false, true, false]);
   assert.equal(it.relay.pending, 0);
   assert.deepEqual(it.link.lines, []);
+});
+
+test('requests that are kept are bounded in bytes, whatever they are kept for, and count no longer than that', () => {
+  const it = new TestRelay({ limits: { maxKeptBytes: 1_000, requestTimeoutMs: 1_000 } });
+  const big = (id: number) => new FakeExchange(`{"jsonrpc":"2.0","id":${id},"method":"m","params":{"x":"${'x'.repeat(400)}"}}`);
+  /** How many more find room beside what is kept. */
+  const roomFor = (): number => {
+    const exchanges = [big(90), big(91), big(92)];
+    const taken = exchanges.filter((exchange) => it.relay.park(exchange, exchange.request));
+    assert.deepEqual(exchanges.map(({ outcome }) => outcome), exchanges.map((each) => (taken.includes(each) ? undefined : 'busy')));
+    for (const exchange of taken) it.relay.unpark(exchange);
+    return taken.length;
+  };
+  assert.equal(roomFor(), 2);
+  it.deal = () => () => {};
+  const [answered, cancelled, late, refused] = [big(1), big(2), big(3), big(4)];
+  it.dispatch(answered, cancelled, refused); // each is kept by what listens to its answer
+  assert.deepEqual([roomFor(), refused.outcome], [0, 'busy']);
+  it.answers(1);
+  assert.equal(roomFor(), 1);
+  it.relay.cancel(cancelled, 'it left'); // its tombstone keeps nothing
+  assert.equal(roomFor(), 2);
+  it.dispatch(late);
+  assert.equal(roomFor(), 1);
+  it.clock.advance(1_500);
+  assert.deepEqual([late.outcome, roomFor()], ['timeout', 2]);
+  it.dispatch(big(5));
+  it.relay.down(fault());
+  it.connect();
+  assert.equal(roomFor(), 2);
+  it.deal = () => 'forward';
+  it.dispatch(big(6), big(7), big(8)); // these are not kept
+  assert.equal(roomFor(), 2);
 });
 
 test('a request that is forwarded for the sake of others is a call like any other', () => {

@@ -45,14 +45,14 @@ function candidates(running: number | readonly Caller[], gone: number, blurred =
 }
 
 /** A child that asks, among these candidates. */
-function asking(those: Candidates, { owner, max = 100 }: { owner?: Caller; max?: number } = {}) {
+function asking(those: Candidates, { owner, ...limits }: { owner?: Caller; maxQuestions?: number; maxQuestionBytes?: number } = {}) {
   const patience: (readonly ['suspend' | 'resume', Caller])[] = [];
   const relay = {
     candidates: () => those,
     suspend: (caller: Caller) => void patience.push(['suspend', caller]),
     resume: (caller: Caller) => void patience.push(['resume', caller]),
   } as unknown as Relay;
-  const requests = new ServerRequests(relay, () => owner, max);
+  const requests = new ServerRequests(relay, () => owner, { ...LIMITS, ...limits });
   const link = new FakeLink();
   return {
     requests,
@@ -127,7 +127,7 @@ test('what the child is told names the method and how many clients share it', ()
 
 test('over a relay the same is decided by the calls that the child has not answered', () => {
   const it = new TestRelay();
-  const requests = new ServerRequests(it.relay, () => undefined, 100);
+  const requests = new ServerRequests(it.relay, () => undefined, LIMITS);
   const reason = (): string => {
     const link = new FakeLink();
     requests.ask(readMessage(bytes({ jsonrpc: '2.0', id: 1, method: 'elicitation/create' }), LIMITS) as RpcRequest, link);
@@ -209,13 +209,26 @@ test('an id that is in use is refused, 1 and "1" are two, and an answered one ma
 
 test('a child has a bounded number of open questions', () => {
   const caller = new Asked();
-  const it = asking(candidates([caller], 0), { max: 2 });
+  const it = asking(candidates([caller], 0), { maxQuestions: 2 });
   for (const id of [1, 2, 3]) it.ask('elicitation/create', id);
   assert.deepEqual(it.told().map(({ id, error }) => [id, error.code, error.data.reason]), [[3, -32603, 'busy']]);
   caller.questions[0]!.answer(answerOf({ jsonrpc: '2.0', id: 1, result: {} }));
   it.told();
   it.ask('elicitation/create', 4);
   assert.deepEqual([caller.questions.length, it.told()], [3, []]);
+});
+
+test('open questions are bounded in bytes as well; one that is larger than the bound may be asked alone', () => {
+  const caller = new Asked();
+  const it = asking(candidates([caller], 0), { maxQuestionBytes: 1_000 });
+  const ask = (id: number, bytes: number): void => it.ask('elicitation/create', id, { x: 'x'.repeat(bytes) });
+  ask(1, 2_000);
+  ask(2, 1);
+  assert.deepEqual(it.told().map(({ id, error }) => [id, error.code, error.data.reason]), [[2, -32603, 'busy']]);
+  it.requests.cancelled('1', 'over');
+  for (const id of [3, 4, 5]) ask(id, 400);
+  assert.deepEqual(it.told().map(({ id, error }) => [id, error.data.reason]), [[5, 'busy']]);
+  assert.equal(caller.questions.length, 3);
 });
 
 test('a child that does not read is owed every answer, but of a big one only the reason why it has none', () => {
@@ -252,7 +265,7 @@ test('a question that the child cancels, and every one when it exits, is withdra
 test('who was sent to a URL is known until the process is gone, for so many URLs at most (R-56)', () => {
   const callers = Array.from({ length: 3 }, () => new Asked());
   let those = candidates([callers[0]!], 0);
-  const it = asking({ get callers() { return those.callers; }, blurred: false, sole: undefined }, { max: 2 }); // prettier-ignore
+  const it = asking({ get callers() { return those.callers; }, blurred: false, sole: undefined }, { maxQuestions: 2 }); // prettier-ignore
   for (const [k, caller] of callers.entries()) {
     those = candidates([caller], 0);
     it.ask('elicitation/create', k, { mode: 'url', elicitationId: `e${k}` });

@@ -107,6 +107,14 @@ for (const era of eras) {
       assert.deepEqual(heardByChild(proxy, 'subscriptions/listen'), []);
     });
 
+    test('with more bytes than are kept for it is refused', async (t) => {
+      const { proxy, client } = await one(t, era, { limits: { maxListenBytes: 1_000 } });
+      const reply = await client.post('subscriptions/listen', { notifications: { resourceSubscriptions: ['x'.repeat(1_000)] } }, { id: 'q' });
+      assert.deepEqual(errorOf(reply), [400, 'q', -32602, 'invalid_params']);
+      assert.deepEqual(heardByChild(proxy, 'subscriptions/listen'), []);
+      await listening(client, ALL);
+    });
+
     test('beyond so many is 503, until one has ended (R-111)', async (t) => {
       const { client } = await one(t, era, { limits: { maxListens: 2 } });
       const [first] = [await listening(client, ALL), await listening(client, ALL)];
