@@ -136,7 +136,7 @@ test('a list of tools can have anything for a name', async (t) => {
 });
 
 test('a client that wants to hear of a million resources keeps nobody waiting', async (t) => {
-  const proxy = await startProxy(t, { x: node('server.mjs'), y: node('server.mjs') });
+  const proxy = await startProxy(t, { x: node('server.mjs'), y: node('server.mjs') }, { limits: { maxListenBytes: 10_485_760 } });
   await proxy.tool('y', 'echo', {});
   const uris = Array.from({ length: 1_000_000 }, (_, k) => k.toString(36));
   let open = false;
