@@ -49,9 +49,10 @@ await proxy.open().catch((error: unknown) => {
   for (const problem of problemsOf(error)) log.error('-', 'config_invalid', problem);
   process.exit(1);
 });
-server = await openPort();
+const opened = await openPort();
+server = opened;
 proxy.start();
-setImmediate(announce, server.port); // what takes longest begins first: the processes of the servers
+systemClock.soon(() => announce(opened.port)); // what takes longest begins first: the processes of the servers
 
 function settingsOrExit(): Settings {
   try {
