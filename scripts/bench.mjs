@@ -47,7 +47,7 @@ if (!existsSync(build.program)) usage(`${build.program} is missing: run npm run 
 const load = new Load();
 const peer = flags.peer === undefined || flags.url === undefined ? undefined : await startPeer(flags.peer, flags.url);
 const note = (/** @type {string} */ what) => void (process.stderr.isTTY && process.stderr.write(`\r\x1b[K${what}`));
-const bench = { load, rounds: flags.quick ? 1 : 5, ms: flags.quick ? 50 : 1_000, quick: flags.quick, peer, note };
+const bench = { load, rounds: flags.quick ? 1 : 15, ms: flags.quick ? 50 : 350, quick: flags.quick, peer, note };
 
 const rows = [];
 /** @type {string[]} */

@@ -74,8 +74,8 @@ const identities = new WeakMap<Profile, { readonly info: string | undefined }>()
 
 /** The identity of a child as JSON text (one character a byte), whichever way it tells it; `undefined` where it does not. Read once per handshake. */
 export function serverInfoOf(profile: Profile): string | undefined {
-  const known = identities.get(profile) ?? { info: readServerInfo(profile) };
-  identities.set(profile, known);
+  let known = identities.get(profile);
+  if (known === undefined) identities.set(profile, (known = { info: readServerInfo(profile) }));
   return known.info;
 }
 
