@@ -231,7 +231,6 @@ export class Relay {
   /** The child runs: after `first`, whoever waits is served, in order of arrival. */
   connect(link: Link, first: () => void): void {
     this.#link = link;
-    this.#served = undefined;
     first();
     for (const exchange of [...this.#waiting.keys()]) {
       if (this.#link !== link) return; // lost again: the rest goes on waiting
@@ -252,6 +251,8 @@ export class Relay {
       this.#close(call);
       if (!call.gone) call.exchange.settle(error);
     }
+    this.#served = undefined; // the next process has served nobody, and may ask before its handshake is done
+    this.#blurredUntil = 0;
     this.#events.onPending();
     drain?.done();
   }

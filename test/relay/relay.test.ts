@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { lonelyCaller } from '../../src/relay/exchange.ts';
+import { lonelyCaller, type Caller } from '../../src/relay/exchange.ts';
 import type { Outcome } from '../../src/relay/relay.ts';
 import { bytes, call, fault, FakeExchange, FakeLink, notification, TestRelay } from './fakes.ts';
 
@@ -482,6 +482,24 @@ test('more tombstones than are kept make it unknown for 60 s whose work anything
   assert.deepEqual(blurred(), [1, true]);
   it.clock.advance(1);
   assert.deepEqual(blurred(), [0, false]);
+});
+
+test('whom a process has served, and whose work it may still be at, is nothing to the next one, which has not even begun', () => {
+  const it = new TestRelay({ limits: { maxPending: 0 } });
+  const caller: Caller = { ...lonelyCaller(), holder: {} };
+  const found = (): unknown[] => [it.relay.candidates().blurred, it.relay.candidates().sole];
+  it.relay.ask('resources/subscribe', {}, () => {}, caller);
+  assert.deepEqual(found(), [false, caller]);
+  it.relay.down(fault());
+  assert.deepEqual(found(), [false, undefined]);
+  const many = new TestRelay({ limits: { maxPending: 1 } });
+  for (const exchange of [call(), call()]) {
+    many.dispatch(exchange);
+    many.relay.cancel(exchange, 'it left');
+  }
+  assert.equal(many.relay.candidates().blurred, true);
+  many.relay.down(fault());
+  assert.equal(many.relay.candidates().blurred, false);
 });
 
 // ---- what a child may answer
