@@ -59,7 +59,7 @@ export class Parked {
 
   /** Parked calls do not outlive their process, not even as long as others: they wait for a person. */
   end(why: ProxyError): void {
-    for (const call of new Set(this.#lot.waiting.values())) {
+    for (const call of this.#lot.waiting.values()) {
       this.#lot.relay.cancel(call, why.message);
       call.settle(why);
     }

@@ -157,8 +157,8 @@ export class Relay {
   }
 
   /** Passes a client's notification on, if the child runs; it never waits. @throws ProxyError `busy` */
-  notify(notification: RpcNotification, caller = HOUSE): void {
-    const written = this.#link?.write(oneLine(splice(notification.raw, this.#events.onWrite(notification, caller))));
+  notify(notification: RpcNotification): void {
+    const written = this.#link?.write(oneLine(splice(notification.raw, this.#events.onWrite(notification, HOUSE))));
     if (written === false) throw this.#busy('it does not read what it is sent');
   }
 
