@@ -53,7 +53,7 @@ export class HeldOpen {
       const asked = readInputRequired(answer);
       if (asked === undefined) return;
       if (asked instanceof ProxyError) held.exchange.settle(asked);
-      else if (this.#relay.park(held.exchange, held.request)) {
+      else if (this.#relay.park(held.exchange, held.request.raw.length + answer.length)) {
         this.#held.set(held.exchange, held);
         this.#round(held, asked);
       }
@@ -82,6 +82,7 @@ export class HeldOpen {
           if (answer instanceof ProxyError) return this.#fail(held, answer.message);
           const result = memberOf(members(answer.raw, limits.maxMembers), 'result');
           if (result === undefined) return this.#fail(held, `the client answered ${method} with an error`);
+          if (!this.#relay.keep(exchange, answer.raw.length)) return this.#fail(held, 'too much waits for this server');
           held.answers.push([key, answer.raw.subarray(result.at, result.end)]);
           if (held.open.size === 0) again();
         },

@@ -98,7 +98,7 @@ export class Relay {
   readonly #calls: Call[] = [];
   readonly #subscribed = new Map<number, Subscribed>();
   readonly #waiting = new Map<Exchange, { readonly request: RpcRequest; readonly deadline: Deadline }>();
-  /** Requests that wait for something else than their own answer, and their bytes: see `park`. */
+  /** Requests that wait for something else than their own answer, and the bytes kept for them: see `park`. */
   readonly #parked = new Map<Exchange, number>();
   /** Of all requests that are kept to be sent later, or once more. */
   #keptBytes = 0;
@@ -134,7 +134,7 @@ export class Relay {
     const { limits, deadlines } = this.#world;
     if (this.pending >= limits.maxPending) return exchange.settle(this.#busy('too many calls are in flight'));
     if (this.#link !== undefined && this.#drain === undefined) return this.#forward(exchange, request, this.#link);
-    if (!this.#hasRoomFor(request)) return exchange.settle(this.#busy('too much waits'));
+    if (!this.#hasRoomFor(request.raw.length)) return exchange.settle(this.#busy('too much waits'));
     const deadline = deadlines.add(limits.startWaitMs, () => {
       this.#unwait(exchange);
       exchange.settle(new ProxyError('starting', `Server "${this.#name}" is still starting`));
@@ -197,13 +197,17 @@ export class Relay {
   }
 
   /** Counts a request that waits for something else than its own answer, until `unpark`. `false`: it is settled, as too much waits. */
-  park(exchange: Exchange, request: RpcRequest): boolean {
-    if (!this.#hasRoomFor(request)) {
-      exchange.settle(this.#busy('too much waits'));
-      return false;
-    }
-    this.#parked.set(exchange, request.raw.length);
-    this.#keptBytes += request.raw.length;
+  park(exchange: Exchange, bytes: number): boolean {
+    const isKept = this.keep(exchange, bytes);
+    if (!isKept) exchange.settle(this.#busy('too much waits'));
+    return isKept;
+  }
+
+  /** Counts what else is kept for such a request. `false`: it must not be. */
+  keep(exchange: Exchange, bytes: number): boolean {
+    if (!this.#hasRoomFor(bytes)) return false;
+    this.#parked.set(exchange, (this.#parked.get(exchange) ?? 0) + bytes);
+    this.#keptBytes += bytes;
     return true;
   }
 
@@ -364,8 +368,8 @@ export class Relay {
   }
 
   /** Whether a request may be kept; one alone always. */
-  #hasRoomFor({ raw }: RpcRequest): boolean {
-    return this.#keptBytes === 0 || this.#keptBytes + raw.length <= this.#world.limits.maxKeptBytes;
+  #hasRoomFor(bytes: number): boolean {
+    return this.#keptBytes === 0 || this.#keptBytes + bytes <= this.#world.limits.maxKeptBytes;
   }
 
   #busy(why: string): ProxyError {
@@ -391,7 +395,7 @@ export class Relay {
 
   #write(exchange: Exchange, request: RpcRequest, link: Link, tap?: Tap, own = false): void {
     const { clock, limits, deadlines } = this.#world;
-    if (tap !== undefined && !this.#hasRoomFor(request)) return exchange.settle(this.#busy('too much waits'));
+    if (tap !== undefined && !this.#hasRoomFor(request.raw.length)) return exchange.settle(this.#busy('too much waits'));
     const now = clock.now();
     const token = memberOf(request.layout.meta, 'progressToken');
     const call: Call = {

@@ -358,7 +358,7 @@ export class McpServer {
 
   /** Has a request wait for something that it depends on, at most `ms`; then it starts again, unless its client has left. */
   #after(exchange: Exchange, request: RpcRequest, ms: number, wait: (done: () => void) => void): 'handled' {
-    if (!this.#relay.park(exchange, request)) return 'handled';
+    if (!this.#relay.park(exchange, request.raw.length)) return 'handled';
     let over = false;
     const go = (): void => {
       if (over) return;

@@ -155,7 +155,7 @@ export class Subscriptions {
   subscribe(exchange: Exchange, request: RpcRequest): void {
     const uri = uriOf(exchange, request);
     if (uri === undefined) return;
-    if (!this.#relay.park(exchange, request)) return;
+    if (!this.#relay.park(exchange, request.raw.length)) return;
     this.hold(uri, exchange.caller, paramsOf(request), (answer) => {
       if (!this.#relay.unpark(exchange)) return false; // it has been cancelled
       exchange.settle(answer instanceof ProxyError ? answer : withId(answer, exchange.idText));

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ProxyError } from '../../src/base/errors.ts';
-import { LIMITS } from '../../src/config/limits.ts';
+import { LIMITS, type Limits } from '../../src/config/limits.ts';
 import type { Caller, Question } from '../../src/relay/exchange.ts';
 import { HeldOpen } from '../../src/relay/held-open.ts';
 import { testWorld } from '../child/world.ts';
@@ -42,9 +42,9 @@ const ROOTS = { a: { method: 'roots/list' } };
 const BOTH = { ...ROOTS, b: { method: 'sampling/createMessage', params: { n: 1 } } };
 const requires = (inputRequests?: object, requestState?: string): object => ({ resultType: 'input_required', inputRequests, requestState });
 
-function held(method = 'tools/call', params: object = { n: 1 }) {
-  const test = new TestRelay();
-  const held = new HeldOpen(test.relay, testWorld(test.clock));
+function held(method = 'tools/call', params: object = { n: 1 }, limits: Partial<Limits> = {}) {
+  const test = new TestRelay({ limits });
+  const held = new HeldOpen(test.relay, testWorld(test.clock, { limits }));
   const caller = new Asked();
   const exchange = new FakeExchange({ jsonrpc: '2.0', id: 'mine', method, params }, { caller });
   test.edits = () => []; // the era's part is not at issue
@@ -137,6 +137,27 @@ test('a client that cannot be asked one of several things is asked none of them'
   it.caller.able = false;
   it.says(requires(BOTH));
   assert.deepEqual([it.caller.questions, (it.exchange.outcome as any).result.isError], [[], true]);
+});
+
+test('what clients have answered, and servers have asked, counts among what is kept until the call goes on', () => {
+  const text = 'x'.repeat(1_000);
+  const it = held('tools/call', {}, { maxKeptBytes: 1_500 });
+  it.says(requires(BOTH));
+  it.caller.answer(0, { result: { text } });
+  it.caller.answer(1, { result: { text } });
+  assert.match((it.exchange.outcome as any).result.content[0].text, /too much waits/);
+  assert.deepEqual([it.caller.withdrawn, it.test.relay.pending], [[], 0]);
+  const asks = held('prompts/get', {}, { maxKeptBytes: 1_500 });
+  const other = new FakeExchange({ jsonrpc: '2.0', id: 1, method: 'tools/call' });
+  asks.test.relay.park(other, 1);
+  asks.says(requires({ a: { method: 'sampling/createMessage', params: { text: text + text } } }));
+  assert.deepEqual([asks.exchange.outcome, asks.caller.questions, asks.test.relay.pending], ['busy', [], 1]);
+  asks.test.relay.cancel(other);
+  for (const { test } of [it, asks]) {
+    // And all of it is given back.
+    assert.equal(test.relay.park(other, 1_000) && test.relay.keep(other, 500), true);
+    assert.equal(test.relay.keep(other, 1), false);
+  }
 });
 
 test('what is asked of a prompt or a resource and not answered is an error with a reason', () => {

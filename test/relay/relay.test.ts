@@ -696,7 +696,7 @@ test('a request to a child that does not read is busy, and nothing is heard by w
 test('a request that shares the answer to another one is pending until it is taken back or its client leaves', () => {
   const it = new TestRelay();
   const [shares, leaves] = [call(1), call(2)];
-  for (const exchange of [shares, leaves]) assert.equal(it.relay.park(exchange, exchange.request), true);
+  for (const exchange of [shares, leaves]) assert.equal(it.relay.park(exchange, exchange.request.raw.length), true);
   assert.equal(it.relay.pending, 2);
   it.relay.cancel(leaves, 'it left');
   assert.deepEqual([it.relay.unpark(leaves), it.relay.unpark(shares), it.relay.unpark(shares)], [false, true, false]);
@@ -710,7 +710,7 @@ test('requests that are kept are bounded in bytes, whatever they are kept for, a
   /** How many more find room beside what is kept. */
   const roomFor = (): number => {
     const exchanges = [big(90), big(91), big(92)];
-    const taken = exchanges.filter((exchange) => it.relay.park(exchange, exchange.request));
+    const taken = exchanges.filter((exchange) => it.relay.park(exchange, exchange.request.raw.length));
     assert.deepEqual(exchanges.map(({ outcome }) => outcome), exchanges.map((each) => (taken.includes(each) ? undefined : 'busy')));
     for (const exchange of taken) it.relay.unpark(exchange);
     return taken.length;
