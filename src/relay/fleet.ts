@@ -111,8 +111,7 @@ export class Fleet {
   /** Makes a configuration the running one; answers before anything has started or stopped. */
   apply(config: Config): Diff {
     const { world } = this.#options;
-    const old = this.#config;
-    const diff = diffConfig(old, config.servers);
+    const diff = diffConfig(this.#config, config.servers);
     this.#config = config.servers;
     const before = this.#servers;
     this.#servers = new Map([...config.servers].map(([name, wanted]) => [name, this.#configured(name, wanted, before.get(name))]));
@@ -120,9 +119,7 @@ export class Fleet {
 
     if (this.#started && !this.#closing) {
       for (const name of diff.started) this.#servers.get(name)?.start();
-      for (const name of diff.restarted) {
-        this.#servers.get(name)?.restart(old.get(name)?.isolation !== config.servers.get(name)?.isolation);
-      }
+      for (const name of diff.restarted) this.#servers.get(name)?.restart();
     }
     for (const name of [...diff.restarted, ...diff.stopped]) {
       const why = new ProxyError('reconfigured', `Server "${name}" was reconfigured`);

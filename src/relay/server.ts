@@ -217,9 +217,12 @@ export class McpServer {
     if (this.#owned) this.#owner = owner;
   }
 
-  /** Takes over a configuration; `start`, `restart` or `stop` make it felt. */
+  /** Takes over a configuration; `start`, `restart` or `stop` make it felt. With another isolation, sessions end with the old process. */
   configure(launch: Launch): void {
+    const isChanged = launch.config.isolation !== this.#supervisor.config.isolation;
     this.#supervisor.launch = launch;
+    if (isChanged && this.#relay.connected) this.#evicting = true;
+    else if (isChanged) this.#evict();
   }
 
   /** Lets it run. */
@@ -229,10 +232,8 @@ export class McpServer {
     this.#onStatus(true);
   }
 
-  /** A new process, after the calls in flight. `evicting`: the sessions end with the old one. */
-  restart(evicting = false): void {
-    this.#evicting = evicting && this.#relay.connected;
-    if (evicting && !this.#evicting) this.#evict();
+  /** A new process, after the calls in flight. */
+  restart(): void {
     this.#supervisor.restart();
   }
 
