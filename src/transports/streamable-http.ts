@@ -138,6 +138,8 @@ class Session implements Registered {
   /** The standalone one and those of POSTs, by id. */
   readonly #streams = new Map<string, LogicalStream>();
   readonly #standalone: LogicalStream;
+  /** Those that are complete, oldest first. */
+  readonly #finished = new Set<LogicalStream>();
   #connections = 0;
 
   constructor(serverName: string, server: McpServer, revision: Revision, world: World, hooks: SessionHooks) {
@@ -233,13 +235,14 @@ class Session implements Registered {
     stream.attach(connection, seq);
   }
 
-  /** The last message of a POST stream was sent; it can be resumed for a while. */
+  /** The last message of a POST stream was sent; it can be resumed for a while, unless as many are newer as there are events kept. */
   finish(stream: LogicalStream): void {
+    const { deadlines, limits } = this.world;
     stream.end();
-    stream.expiry = this.world.deadlines.add(this.world.limits.finishedStreamMs, () => {
-      this.#streams.delete(stream.id);
-      this.#log.forget(stream);
-    });
+    stream.expiry = deadlines.add(limits.finishedStreamMs, () => this.#forget(stream));
+    this.#finished.add(stream);
+    const [oldest = stream] = this.#finished;
+    if (this.#finished.size > limits.logEvents) this.#forget(oldest);
   }
 
   close(why: ProxyError): void {
@@ -249,6 +252,13 @@ class Session implements Registered {
       stream.end();
     }
     this.#hooks.onClose();
+  }
+
+  #forget(stream: LogicalStream): void {
+    stream.expiry?.cancel();
+    this.#finished.delete(stream);
+    this.#streams.delete(stream.id);
+    this.#log.forget(stream);
   }
 
   /** The client is ready for what belongs to no request. */

@@ -487,6 +487,21 @@ describe('Last-Event-ID', () => {
     assert.equal((await session.get(ids(cancelled).at(-1))).status, 405);
   });
 
+  test('of a stream that is complete, but has as many after it as there are events kept, is of one that is forgotten (R-94)', async (t) => {
+    const own = await one(t, { limits: { logEvents: 3, sseAfterMs: 0 } });
+    const session = await openSession(t, own, 'x', { version: '2025-11-25' });
+    const running = await session.toolStream('hold', { key: 'k' }, 'h');
+    const streams = [];
+    for (let k = 0; k < 4; k++) {
+      streams.push(await session.toolStream('progress', { steps: 1 }));
+      await streams[k]!.ended;
+    }
+    const again = await Promise.all(streams.map((stream) => session.get(ids(stream).at(-1))));
+    assert.deepEqual(again.map(({ status }) => status), [200, 405, 405, 405]);
+    await session.tool('release', { key: 'k' });
+    assert.equal(await running.ended, 'end');
+  });
+
   test('of a JSON-RPC error that ended a primed stream is 405 too (T-54a)', async (t) => {
     const own = await one(t, { limits: { sseAfterMs: 0 } });
     const session = await openSession(t, own, 'x', { version: '2025-11-25' });
@@ -533,7 +548,7 @@ describe('Last-Event-ID', () => {
   });
 
   test('finds only what the log still holds: the oldest events go first (R-90)', async (t) => {
-    const own = await one(t, { limits: { logEvents: 3 } });
+    const own = await one(t, { limits: { logEvents: 3, sseAfterMs: 0 } });
     const session = await openSession(t, own);
     const call = await session.toolStream('progress', { steps: 5 });
     await call.ended;
