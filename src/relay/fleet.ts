@@ -58,8 +58,8 @@ export class Fleet {
     const shared = this.get(name);
     const { maxInitializeBytes } = this.#options.world.limits;
     if (request.raw.length > maxInitializeBytes) throw new ProxyError('invalid_params', `Invalid params: initialize may have ${maxInitializeBytes} bytes`);
-    const config = this.#config.get(name);
-    if (config?.isolation !== 'session' || config.command === undefined || shared.era === 'modern') return shared; // that era has no sessions (R-17)
+    const config = this.#isolating(name, shared);
+    if (config === undefined) return shared;
     const { world, clientInfo, onStatus } = this.#options;
     const isolated = this.#isolated.get(name) ?? new Set();
     if (isolated.size >= world.limits.maxIsolated) throw new ProxyError('session_limit', 'Too many sessions');
@@ -69,6 +69,11 @@ export class Fleet {
     this.#isolated.set(name, isolated.add(server));
     onStatus(name, true);
     return server;
+  }
+
+  /** Whether the server from `forSession` is the right one still: the shared one may have become one that sessions do not share. */
+  takesSession(name: string, server: McpServer): boolean {
+    return server !== this.#servers.get(name) || this.#isolating(name, server) === undefined;
   }
 
   /** A session has ended; a process of its own ends with it. */
@@ -154,6 +159,13 @@ export class Fleet {
   /** Kills every process at once. */
   kill(): void {
     for (const server of this.#all()) server.kill();
+  }
+
+  /** The configuration of this server, if each session gets a process of its own. */
+  #isolating(name: string, shared: McpServer): ServerConfig | undefined {
+    const config = this.#config.get(name);
+    if (config?.isolation !== 'session' || config.command === undefined || shared.era === 'modern') return undefined; // that era has no sessions (R-17)
+    return config;
   }
 
   #configured(name: string, config: ServerConfig, existing: McpServer | undefined): McpServer {

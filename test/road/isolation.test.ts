@@ -559,6 +559,15 @@ test('a server that becomes isolated ends the shared sessions, of both transport
   assert.equal(plain.all.some((item) => 'event' in item && item.event === 'close'), false);
 });
 
+test('sessions that are being opened when their server becomes isolated have processes of their own, too', async (t) => {
+  const proxy = await Proxy.start(t, { x: node('server.mjs', '--start-when', 'never') });
+  const opening = [proxy.open(), proxy.open()];
+  await until(async () => (await proxy.status()).pendingRequests === 2, 'both to wait for the start');
+  await proxy.configure({ x: isolated() });
+  const pids = await Promise.all(opening.map(async (session) => (await session).pid()));
+  assert.equal(new Set([...pids, await proxy.simplePid()]).size, 3);
+});
+
 // ---- shutdown
 
 test('at the end of the proxy calls are answered and no process is left, of whichever session', async (t) => {
