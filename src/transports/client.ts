@@ -13,7 +13,8 @@ import { encodeCall, isObject, paramOf, paramsOf, textOf, wordOf, type Id, type 
 
 /** A request of a client with a session. */
 export interface SessionExchange extends Exchange {
-  readonly id: Id;
+  /** By which its client cancels it; none, if it must not. */
+  readonly id: Id | undefined;
 }
 
 /** What ends a request that its client has cancelled: it wants no answer. */
@@ -176,6 +177,7 @@ export class Client implements Caller {
 
   #cancelled(notification: RpcNotification): void {
     const [requestId, reason] = [wordOf(notification, 'requestId'), wordOf(notification, 'reason')];
+    if (requestId === undefined) return;
     for (const exchange of this.exchanges.filter(({ id }) => id === requestId)) {
       this.server.cancel(exchange, typeof reason === 'string' ? reason : 'the client cancelled it');
       exchange.settle(CANCELLED);

@@ -102,7 +102,7 @@ class Session implements Registered {
     }
     const client = this.#client;
     const exchange: SessionExchange = {
-      id,
+      id: message.method === 'initialize' ? undefined : id,
       idText,
       caller: client,
       streams: true,

@@ -1,14 +1,16 @@
 // HTTP+SSE of 2024-11-05 over a whole proxy: the open stream is the session.
 
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { after, test, type TestContext } from 'node:test';
 import { LIMITS } from '../../src/config/limits.ts';
 import { listen } from '../../src/http/server.ts';
 import { createProxy, type LogEntry } from '../../src/proxy.ts';
 import { fakeClock } from '../support/clock.ts';
-import { until } from '../support/files.ts';
+import { tempDir, until } from '../support/files.ts';
 import { connect, openSse, post, request, type Reply, type SseStream } from '../support/http.ts';
 import { errorOf, messages, nextMessage, node, startProxy, type TestProxy } from '../support/proxy.ts';
 
@@ -394,6 +396,16 @@ test('a call that the client cancels has no answer, and the server is told', asy
   await client.tool(1, 'release', { key });
   await client.answer(2, 'ping');
   assert.deepEqual(messages(client.stream).map(({ id }) => id), [1, 2]);
+});
+
+test('initialize cannot be cancelled: it is answered all the same (R-30)', async (t) => {
+  const go = join(tempDir(t), 'go');
+  const proxy = await startProxy(t, { x: node('server.mjs', '--start-when', go) });
+  const client = await open(t, proxy);
+  await client.request('i', 'initialize', { protocolVersion: '2024-11-05', capabilities: {}, clientInfo: { name: 'c', version: '1' } });
+  await client.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 'i' } });
+  writeFileSync(go, '');
+  assert.equal((await client.next(({ id }) => id === 'i')).result.protocolVersion, '2024-11-05');
 });
 
 for (const how of ['close', 'abort'] as const) {
