@@ -96,11 +96,11 @@ export class HeldOpen {
   /** Calls once more, with everything that the client said. */
   #again(held: Held, { requestState }: InputRequired): void {
     const { exchange, request } = held;
-    if (!this.#forget(held, '')) return;
     const edits = retryEdits(request, held.answers, requestState);
     // What is added does not count among the client's own members: the call must not end here.
-    const retry = readMessage(splice(request.raw, edits), { ...this.#world.limits, maxMembers: Infinity }) as RpcRequest;
-    if (this.#relay.unpark(exchange)) this.#relay.forward(exchange, retry, this.#tap(held));
+    const retry = readMessage(splice(request.raw, edits), { ...this.#world.limits, maxMembers: Infinity });
+    if (retry.kind !== 'request') return this.#fail(held, 'what the client answered is nested too deeply');
+    if (this.#forget(held, '') && this.#relay.unpark(exchange)) this.#relay.forward(exchange, retry, this.#tap(held));
   }
 
   /** A tool's failure is the model's to read; any other is an error (Q5). */

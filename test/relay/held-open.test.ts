@@ -7,7 +7,9 @@ import { ProxyError } from '../../src/base/errors.ts';
 import { LIMITS, type Limits } from '../../src/config/limits.ts';
 import type { Caller, Question } from '../../src/relay/exchange.ts';
 import { HeldOpen } from '../../src/relay/held-open.ts';
+import { readMessage } from '../../src/wire/jsonrpc.ts';
 import { testWorld } from '../child/world.ts';
+import { nested } from '../wire/nasty.ts';
 import { bytes, fault, FakeExchange, TestRelay } from './fakes.ts';
 
 /** A client that keeps what it is asked until the test answers. */
@@ -158,6 +160,15 @@ test('what clients have answered, and servers have asked, counts among what is k
     assert.equal(test.relay.park(other, 1_000) && test.relay.keep(other, 500), true);
     assert.equal(test.relay.keep(other, 1), false);
   }
+});
+
+test('an answer that is as deep as a message may be, and so too deep in a call, ends its call', () => {
+  const it = held();
+  it.says(requires(ROOTS));
+  const raw = bytes(`{"jsonrpc":"2.0","id":0,"result":${nested(250_001, '[', ']')}}`);
+  assert.equal(readMessage(raw, LIMITS).kind, 'response');
+  it.caller.questions[0]?.answer({ raw, idAt: { at: 22, end: 23 } });
+  assert.deepEqual([(it.exchange.outcome as any).result.isError, it.test.relay.pending], [true, 0]);
 });
 
 test('what is asked of a prompt or a resource and not answered is an error with a reason', () => {
