@@ -172,7 +172,7 @@ export class McpServer {
   /** Nobody waits for this request any more. The child is told why; without a reason it goes on as if nothing had happened. */
   cancel(exchange: Exchange, reason?: string): void {
     if (this.#parked.cancel(exchange, reason)) return;
-    if (this.#listens.cancel(exchange)) return void (this.#activeAt = this.#world.clock.now());
+    if (this.#listens.cancel(exchange)) return this.streamEnded();
     this.#held.cancel(exchange);
     this.#relay.cancel(exchange, reason);
   }
@@ -190,8 +190,13 @@ export class McpServer {
 
   /** A listener has gone, and what only it held goes with it. */
   leave(listener: Listener): void {
-    this.#activeAt = this.#world.clock.now();
+    this.streamEnded();
     this.#subscriptions.delete(listener);
+  }
+
+  /** A stream has ended that kept it awake: from now on it may be idle. */
+  streamEnded(): void {
+    this.#activeAt = this.#world.clock.now();
   }
 
   /** Somebody opened a stream: the server is started if need be. Answers why it cannot run, if so. */

@@ -231,6 +231,7 @@ class Session implements Registered {
     const connection: SseStream = new SseStream(res, this.world, () => {
       this.#connections--;
       this.used();
+      this.client.server.streamEnded();
       stream.detach(connection);
     });
     stream.attach(connection, seq);

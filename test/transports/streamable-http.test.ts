@@ -526,6 +526,21 @@ describe('Last-Event-ID', () => {
     assert.deepEqual(ids(again), [2, 3, 4].map((seq) => first!.replace(/1$/, String(seq))));
   });
 
+  test('keeps its server awake, and the time until that is idle counts from its end (R-151)', async (t) => {
+    const clock = fakeClock();
+    const own = await one(t, { clock, limits: { idleTimeoutMs: 60_000 } });
+    await own.becomes('x', 'running');
+    const session = await openSession(t, own);
+    const get = await session.get();
+    await clock.run(90_000);
+    await get.close();
+    for (let k = 0; k < 5; k++) await session.call('ping'); // which is no use of it, and comes after the end
+    await clock.run(50_000);
+    assert.equal(own.logged('idle').length, 0);
+    await clock.run(20_000);
+    assert.equal(own.logged('idle').length, 1);
+  });
+
   test('that is foreign, forgotten or garbage opens a plain stream without a replay (T-47, R-94)', async (t) => {
     const clock = fakeClock();
     const own = await one(t, { clock, limits: { idleTimeoutMs: 0 } });
