@@ -568,6 +568,16 @@ test('sessions that are being opened when their server becomes isolated have pro
   assert.equal(new Set([...pids, await proxy.simplePid()]).size, 3);
 });
 
+test('a session that is being opened then, and for which there is no process left, is refused', async (t) => {
+  const proxy = await Proxy.start(t, { x: node('server.mjs', '--start-when', 'never') }, { limits: { maxIsolated: 1 } });
+  const opening = [proxy.initialize(), proxy.initialize()];
+  await until(async () => (await proxy.status()).pendingRequests === 2, 'both to wait for the start');
+  await proxy.configure({ x: isolated() });
+  const replies = await Promise.all(opening);
+  assert.deepEqual(replies.map(({ status }) => status).sort(), [200, 503]);
+  assert.equal(replies.find(({ status }) => status === 503)?.json().error.data.reason, 'session_limit');
+});
+
 // ---- shutdown
 
 test('at the end of the proxy calls are answered and no process is left, of whichever session', async (t) => {
