@@ -32,9 +32,7 @@ export const SETTING_NAMES: readonly string[] = [
 
 /** Reads all settings. `dotenv` is the text of `.env`. @throws SettingError */
 export function readSettings(environment: Readonly<Record<string, string | undefined>>, dotenv: string) {
-  // Loaded only where there is a file: it is 150 KiB of memory.
-  const parse = (text: string) => (createRequire(import.meta.url)('node:util') as typeof import('node:util')).parseEnv(text);
-  const fromFile = (dotenv === '' ? {} : parse(dotenv)) as Record<string, string>;
+  const fromFile = dotenv === '' ? {} : parseDotenv(dotenv);
   const all: Record<string, string | undefined> = { ...fromFile, ...environment };
   const get = (name: string): string | undefined => (all[name] === '' ? undefined : all[name]);
 
@@ -87,4 +85,19 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     /** Values of `.env`, for redaction. */
     secrets: Object.values(fromFile),
   };
+}
+
+/** One entry of `.env`, comment or blank line; a quoted value may go on over lines. */
+const ENTRY = /[^\S\n]*(?:#[^\n]*|[^\s=#\0][^=\n\0]*=[^\S\n]*(?:(["'`])[^]*?\1)?[^\n]*)?(?:\n|$)/y;
+
+/** The variables of a text that is not empty. A line that is none is refused: on some versions of Node the next one, say AUTH_TOKEN, would be lost with it. */
+function parseDotenv(text: string): Record<string, string> {
+  for (let at = text.startsWith('\ufeff') ? 1 : 0; at < text.length; at = ENTRY.lastIndex) {
+    ENTRY.lastIndex = at;
+    if (!ENTRY.test(text)) throw new SettingError(`.env: expected NAME=value in line ${text.slice(0, at).split('\n').length}`);
+  }
+  // Loaded only where there is a file: it is 150 KiB of memory.
+  const { parseEnv } = createRequire(import.meta.url)('node:util') as typeof import('node:util');
+  const variables = Object.entries(parseEnv(text) as Record<string, string>);
+  return Object.fromEntries(variables.map(([name, value]) => [name.trim(), value])); // of a byte order mark, or of a blank line before it
 }

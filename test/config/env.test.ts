@@ -184,6 +184,24 @@ test('.env may have comments, quotes, export, line ends of either kind and value
   }
 });
 
+test('nothing in .env hides the variable after it: no blank line, byte order mark or quote that is left open', () => {
+  for (const before of ['\ufeff', '\n', '  \n', '\t\r\n \n', '\ufeff \n', 'A=1\n\n  \n', 'A=\n', 'A="x\n', "A=it's\n", '  # A\n', 'export A=1\n', 'A="1\n \n2" # 3\n']) {
+    assert.equal(readSettings({}, `${before}PORT=1\n`).port, 1, JSON.stringify(before));
+  }
+});
+
+test('a line of .env that is no variable is refused by its number, and never shown', () => {
+  const wrong: [text: string, line: number][] = [
+    ['hunter22', 1],
+    ['A=1\n\nhunter22\nAUTH_TOKEN=0123456789abcdef\n', 3],
+    ['A="1\n2"\r\nPORT: hunter22\r\n', 3],
+    ['=hunter22\n', 1],
+    ['\ufeffhunter22', 1],
+    [Buffer.from('\ufeffPORT=4000\nHOST=::1\n', 'utf16le').toString(), 1],
+  ];
+  for (const [text, line] of wrong) assert.throws(() => readSettings({}, text), { constructor: SettingError, message: `.env: expected NAME=value in line ${line}` }, text);
+});
+
 test('every value of .env is a secret, and no value of the environment is', () => {
   const { secrets } = readSettings({ API_KEY: 'from-the-environment', BOTH: 'outer' }, 'API_KEY_2=from-the-file\nBOTH=inner\nAUTH_TOKEN=0123456789abcdef\n');
   assert.deepEqual([...secrets].sort(), ['0123456789abcdef', 'from-the-file', 'inner']);
