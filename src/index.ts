@@ -2,6 +2,7 @@
 // The program: settings from the environment, signals, exit codes. The only file that touches the process it runs in.
 
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { systemClock } from './base/clock.ts';
 import { traceOf } from './base/errors.ts';
 import { formatEntry, Log, type LogSink } from './base/log.ts';
@@ -14,19 +15,27 @@ import { listen, type HttpServer } from './http/server.ts';
 import { createProxy, IMPLEMENTATION } from './proxy.ts';
 
 const LAST_BYTES_MS = 400; // for answers that are on their way when everything else has ended
+/** Why a port cannot be opened, and what to do. */
+const UNUSABLE: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'it is in use; set PORT to another one',
+  EACCES: 'not permitted (EACCES); set PORT to 1024 or above',
+  EADDRNOTAVAIL: 'not an address of this machine (EADDRNOTAVAIL); set HOST to one',
+  ENOTFOUND: 'no such name (ENOTFOUND); set HOST to an address of this machine',
+};
 const SECOND_SIGNAL_MS = 1_000; // npm and a terminal both deliver one Ctrl-C, so a second one counts only after this
 
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {}); // nobody reads them any more
 
 const settings = settingsOrExit();
 const { host, port, authToken, publicUrl } = settings;
+const configPath = resolve(settings.configPath);
 const sink: LogSink = {
   level: settings.logLevel,
   write: (entry) => void process.stderr.write(`${formatEntry(entry, settings.logFormat)}\n`),
 };
 const log = new Log(sink, systemClock);
 const proxy = createProxy({
-  configPath: settings.configPath,
+  configPath,
   env: settings.childEnv,
   secrets: settings.secrets,
   limits: settings.limits,
@@ -46,7 +55,7 @@ process.on('uncaughtException', (thrown: unknown) => {
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, onSignal);
 
 await proxy.open().catch((error: unknown) => {
-  for (const problem of problemsOf(error)) log.error('-', 'config_invalid', problem);
+  for (const problem of problemsOf(error)) log.error('-', 'config_invalid', `${configPath}: ${problem}`);
   process.exit(1);
 });
 const opened = await openPort();
@@ -56,6 +65,9 @@ systemClock.soon(() => announce(opened.port)); // what takes longest begins firs
 
 function settingsOrExit(): Settings {
   try {
+    const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+    if (major < 20 || (major === 20 && minor < 12)) throw new SettingError(`mcp-proxy needs Node 20.12 or later, and this is ${process.versions.node}`);
+    if (process.argv.length > 2) throw new SettingError('mcp-proxy takes no arguments: PORT, CONFIG_PATH and all else are environment variables');
     return readSettings(process.env, dotenv());
   } catch (error) {
     if (!(error instanceof SettingError)) throw error;
@@ -98,8 +110,8 @@ async function openPort(): Promise<HttpServer> {
       onDrop: () => log.warn('-', 'connection_refused', 'a connection was refused: too many are open'),
     });
   } catch (error) {
-    const why = codeOf(error) === 'EADDRINUSE' ? 'it is in use; set PORT to another one' : codeOf(error);
-    log.error('-', 'listen_failed', `cannot listen on port ${port} of ${host}: ${why}`);
+    const code = codeOf(error);
+    log.error('-', 'listen_failed', `cannot listen on port ${port} of ${host}: ${UNUSABLE[code] ?? code}`);
     process.exit(1);
   }
 }
