@@ -34,11 +34,35 @@ export function parseConfigText(bytes: Buffer): { json: unknown } | { problem: s
   try {
     return { json: JSON.parse(text) };
   } catch (error) {
-    const position = /at position (\d+)(?: \(line \d+ column \d+\))?$/.exec((error as Error).message)?.[1];
-    if (position === undefined) return { problem: 'not valid JSON' };
-    const before = text.slice(0, Number(position)).split('\n');
+    const before = text.slice(0, placeOf(error, text)).split('\n');
     return { problem: `not valid JSON at line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}` };
   }
+}
+
+/**
+ * Where `JSON.parse` stopped. It tells the place of most errors; of a token that it did not expect it quotes the text around,
+ * so the shortest beginning that has such a token is looked for: it ends with it. What is left is a text that ends too early.
+ */
+function placeOf(error: unknown, text: string): number {
+  const told = /at position (\d+)(?: \(line \d+ column \d+\))?$/.exec(String(error))?.[1];
+  if (told !== undefined) return Number(told);
+  if (!isTokenError(error)) return text.length;
+  let [without, having] = [0, text.length]; // lengths of beginnings
+  while (having - without > 1) {
+    const middle = (without + having) >> 1;
+    try {
+      JSON.parse(text.slice(0, middle));
+      without = middle;
+    } catch (shorter) {
+      if (isTokenError(shorter)) having = middle;
+      else without = middle;
+    }
+  }
+  return without;
+}
+
+function isTokenError(error: unknown): boolean {
+  return /^SyntaxError: Unexpected token/.test(String(error));
 }
 
 /** Replaces the file: temporary file beside it, synced, renamed over the resolved path, so that a link stays a link. */

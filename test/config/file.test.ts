@@ -65,7 +65,7 @@ test('JSON is parsed with and without a BOM', () => {
   }
 });
 
-test('what is no JSON is a problem with a place at most, never with the text that stands there', () => {
+test('what is no JSON is a problem with a place, never with the text that stands there', () => {
   const secret = 'hunter2';
   const broken = [
     '', ' ', '\ufeff', '\ufeff\ufeff{}', '{', '}', '{"a":', '{"a":1', '{"a":1,}', "{'a':1}", '{a:1}', '// x\n{}', '{"a":1} x', '{"a":1}{', 'NaN', 'undefined', '{"a":01}', '{"a":"\n"}', '{"a":"\\x"}',
@@ -74,35 +74,31 @@ test('what is no JSON is a problem with a place at most, never with the text tha
   for (const text of broken) {
     const parsed = parseConfigText(Buffer.from(text));
     assert.ok('problem' in parsed, text);
-    assert.match(parsed.problem, /^not valid JSON( at line \d+, column \d+)?$/, text);
+    assert.match(parsed.problem, /^not valid JSON at line \d+, column \d+$/, text);
   }
 });
 
-test('a place that is told is that of the error', () => {
-  // Not every version of the engine tells a place for every error; one that does must tell the right one.
+test('the place is that of the error', () => {
   const places = [
     ['{"a":1 "b":2}', 1, 8],
     ['{\n  "a": 1\n  "b": 2\n}', 3, 3],
     ['\ufeff{\n  "żółć": "🦊" 5}', 2, 16],
     ['{"a":1,\n\n"b":[1 2]}', 3, 8],
+    ['', 1, 1],
+    ['{"a":\n', 2, 1],
+    ['}', 1, 1],
+    ['{\n"a": True}', 2, 6],
+    ["{\n\n  \"a\": 'x',\n  \"b\": 'y'}", 3, 8],
+    [`{"a": "${'a: x, '.repeat(1_000)}",\n "b": x, "c": x}`, 2, 7],
+    ['// x\n{}', 1, 1],
+    ['position 12', 1, 1],
+    ['[position 3]', 1, 2],
+    ['{"a":position 9}', 1, 6],
   ] as const;
-  let told = 0;
   for (const [text, line, column] of places) {
     const parsed = parseConfigText(Buffer.from(text));
     assert.ok('problem' in parsed);
-    if (parsed.problem === 'not valid JSON') continue;
-    told += 1;
     assert.equal(parsed.problem, `not valid JSON at line ${line}, column ${column}`, text);
-  }
-  assert.notEqual(told, 0);
-});
-
-test('a place is never taken from the text itself', () => {
-  for (const text of ['position 12', '[position 3]', '{"a":position 9}']) {
-    const parsed = parseConfigText(Buffer.from(text));
-    assert.ok('problem' in parsed);
-    const wrong = text.indexOf('position') + 1;
-    assert.ok(['not valid JSON', `not valid JSON at line 1, column ${wrong}`].includes(parsed.problem), parsed.problem);
   }
 });
 
