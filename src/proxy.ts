@@ -85,10 +85,12 @@ export interface McpProxy {
   kill(): void;
 }
 
-/** Builds a proxy. @throws ProxyError `invalid_config` */
+/** Builds a proxy. @throws ProxyError `invalid_config`; TypeError for any other option that cannot be meant */
 export function createProxy(options: ProxyOptions): McpProxy {
-  const { auth = {} } = options;
+  const { auth = {}, env } = options;
+  if (env === undefined) throw new TypeError('env: expected what servers inherit, such as process.env');
   if (auth.token !== undefined && auth.token.length < 16) throw new TypeError('auth.token: expected 16 characters or more');
+  if (!/^(\/|$)/.test(options.basePath ?? '')) throw new TypeError('basePath: expected a path that begins with "/"');
   const basePath = (options.basePath ?? '').replace(/\/+$/, '');
   const limits = { ...LIMITS, ...options.limits };
   const { clock, random } = { clock: systemClock, random: Math.random, ...options.world };
@@ -98,7 +100,7 @@ export function createProxy(options: ProxyOptions): McpProxy {
 
   const fleet: Fleet = new Fleet({
     world,
-    env: Object.fromEntries(Object.entries(options.env).filter((entry): entry is [string, string] => entry[1] !== undefined)),
+    env: Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined)),
     secrets: [...(options.secrets ?? []), ...(auth.token === undefined ? [] : [auth.token])],
     clientInfo: IMPLEMENTATION,
     onStatus: (name, urgent) => status.changed(name, urgent),

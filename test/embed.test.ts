@@ -289,8 +289,10 @@ test('auth says which hosts and origins are let in, and what the streams are tol
   await events.close();
 });
 
-test('a token that is too short to be one is refused', () => {
+test('options that cannot be meant are refused: a token that is too short, a path that none can begin with, no environment', () => {
   assert.throws(() => createProxy({ env: {}, auth: { token: 'fifteen letters' } }), /^TypeError: auth\.token: expected 16 characters or more$/);
+  for (const basePath of ['mcp', 'mcp/', ' /mcp']) assert.throws(() => createProxy({ env: {}, basePath }), /^TypeError: basePath: expected a path that begins with "\/"$/);
+  assert.throws(() => createProxy({} as ProxyOptions), /^TypeError: env: expected what servers inherit, such as process\.env$/);
 });
 
 test('limits changes single bounds, and the others stay', async (t) => {
