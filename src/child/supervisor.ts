@@ -348,14 +348,15 @@ export class Supervisor {
     const next = this.#state.is === 'stopping' ? this.#state.next : this.#state;
     if (notSpawned !== undefined) {
       const searched = notSpawned === 'ENOENT' ? this.#child?.searched : undefined;
-      log.error(this.#name, 'spawn_failed', redact(`cannot start ${config.command}${searched === undefined ? '' : `: not found in PATH ${searched}`}`));
+      const hint = /\s/.test(config.command ?? '') ? ' (arguments belong in "args")' : '';
+      log.error(this.#name, 'spawn_failed', redact(`cannot start ${config.command}${hint}${searched === undefined ? '' : `: not found in PATH ${searched}`}`));
     }
     if (next.is === 'backoff') {
       const seconds = ((next.until - clock.now()) / 1_000).toFixed(1);
       log.warn(this.#name, 'failed', `${message}, restart ${next.restarts} of ${config.maxRestarts} in ${seconds} s`);
     } else if (next.is === 'error') {
-      const never = !config.autoRestart || config.maxRestarts === 0;
-      log.error(this.#name, 'failed', `${message}, ${never ? 'not restarted (autoRestart is off)' : `given up after ${next.restarts} restarts`}`);
+      const why = !config.autoRestart ? 'autoRestart is off' : config.maxRestarts === 0 ? 'maxRestarts is 0' : undefined;
+      log.error(this.#name, 'failed', `${message}, ${why === undefined ? `given up after ${next.restarts} ${next.restarts === 1 ? 'restart' : 'restarts'}` : `not restarted (${why})`}`);
     } else {
       log.warn(this.#name, 'failed', `${message}, while it was being stopped`);
     }

@@ -63,6 +63,8 @@ export function readSettings(environment: Readonly<Record<string, string | undef
   if (!allowedOrigins.every((origin) => URL.canParse(origin) && new URL(origin).origin === origin)) {
     throw new SettingError('ALLOWED_ORIGINS: expected origins such as https://app.example.com, separated by commas');
   }
+  const allowedHosts = list('ALLOWED_HOSTS').map((host) => host.toLowerCase());
+  if (allowedHosts.some((host) => /[/@\s]/.test(host))) throw new SettingError('ALLOWED_HOSTS: expected host names such as mcp.example.com, separated by commas');
   const publicUrl = get('PUBLIC_URL');
   if (publicUrl !== undefined && !(URL.canParse(publicUrl) && /^https?:$/.test(new URL(publicUrl).protocol))) {
     throw new SettingError('PUBLIC_URL: expected an absolute http or https URL');
@@ -74,7 +76,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     configPath: get('CONFIG_PATH') ?? './mcp-config.json',
     authToken,
     allowedOrigins,
-    allowedHosts: list('ALLOWED_HOSTS').map((host) => host.toLowerCase()),
+    allowedHosts,
     publicUrl: publicUrl === undefined ? undefined : new URL(publicUrl),
     logLevel: oneOf('LOG_LEVEL', ['info', 'error', 'warn', 'debug']),
     logFormat: oneOf('LOG_FORMAT', ['text', 'json']),

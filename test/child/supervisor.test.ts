@@ -226,13 +226,13 @@ for (const [random, ms] of [[0, 800], [0.25, 900], [0.999_999, 1_200]] as const)
   });
 }
 
-for (const over of [{ autoRestart: false }, { maxRestarts: 0 }]) {
+for (const [over, why] of [[{ autoRestart: false }, 'autoRestart is off'], [{ maxRestarts: 0 }, 'maxRestarts is 0']] as const) {
   test(`a server with ${JSON.stringify(over)} is not restarted`, async (t) => {
     const it = supervise(t, launchOf('dies-at-start.mjs', [], over));
     it.supervisor.start();
     await it.reaches('error 0');
     assert.equal(it.clock.pending, 0);
-    assert.match(it.log('failed')[0]!.message, /^exited with code 1, not restarted/);
+    assert.equal(it.log('failed')[0]!.message, `exited with code 1, not restarted (${why})`);
   });
 }
 
@@ -887,6 +887,13 @@ test('a program that is not there is named in the log with the PATH that was sea
   const toOthers = JSON.stringify([it.failures, it.refusals, it.supervisor.unavailable().toRpc()]);
   for (const word of ['no-such-program', dir, 'argument']) assert.equal(toOthers.includes(word), false, word);
   for (const { level, message } of it.world.entries) if (level !== 'debug') assert.equal(message.includes('argument'), false, message);
+});
+
+test('a command with its arguments in it is not there, and the log says where those belong', posix, async (t) => {
+  const it = supervise(t, launchOf('', [], { command: 'node server.mjs', env: { PATH: '/bin' }, maxRestarts: 0 }));
+  it.supervisor.start();
+  await it.reaches('error 0');
+  assert.match(it.log('spawn_failed')[0]!.message, /^cannot start node server\.mjs \(arguments belong in "args"\): not found in PATH \/bin:/);
 });
 
 test('a program that must not be executed is named in the log, without a PATH', posix, async (t) => {

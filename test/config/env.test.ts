@@ -56,7 +56,7 @@ const ROWS: Readonly<Record<string, Row>> = {
     of: ({ allowedHosts }) => allowedHosts,
     otherwise: [],
     good: [['proxy.example', ['proxy.example']], ['Proxy.Example, internal:8080,*', ['proxy.example', 'internal:8080', '*']], [' , ', []]],
-    bad: [],
+    bad: ['https://proxy.example', 'proxy.example/', 'proxy.example internal', 'me@proxy.example', 'proxy.example,//internal'],
   },
   PUBLIC_URL: {
     of: ({ publicUrl }) => publicUrl?.href,

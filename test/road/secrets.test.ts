@@ -103,7 +103,7 @@ test('every failure is in the log with what follows from it', async (t) => {
   const said = (server: string): unknown[] => proxy.logged('failed').flatMap((entry) => (entry.server === server ? [[entry.level, entry.message]] : []));
   assert.deepEqual(said('x'), [
     ['warn', 'exited with code 1, restart 1 of 1 in 0.1 s'],
-    ['error', 'exited with code 1, given up after 1 restarts'],
+    ['error', 'exited with code 1, given up after 1 restart'],
   ]);
   assert.deepEqual(said('y').map((entry) => (entry as string[])[0]), ['error']);
 });
