@@ -1,5 +1,5 @@
-// Every bound that is not a setting: its default and its reason. `createProxy({ limits })` changes them; the
-// settings of `config/env.ts` are the ones that an operator may turn. Times are milliseconds.
+// Every bound: its default and its reason. `createProxy({ limits })` changes them all, an operator the first ones, which
+// are settings (`config/env.ts`). Times are milliseconds.
 
 export const LIMITS = {
   // Settings (README, "Settings")

@@ -19,7 +19,7 @@ export type Verdict =
 
 /** The headers that tell dialects apart. */
 export interface Evidence {
-  /** `MCP-Protocol-Version` */
+  /** `MCP-Protocol-Version`, without white space around it */
   readonly version: string | undefined;
   /** `Mcp-Session-Id` */
   readonly session: string | undefined;
@@ -30,8 +30,7 @@ const CAPABILITIES = META.clientCapabilities;
 
 /** `POST /:server/mcp`. */
 export function classify(body: RpcMessage | Batch | Malformed, evidence: Evidence): Verdict {
-  const { session } = evidence;
-  const version = evidence.version?.trim();
+  const { session, version } = evidence;
   const accepted = legacyRevision(version) === undefined ? 204 : 202;
   if (body.kind === 'malformed') return refused(malformedError(body), body.idText);
   if (body.kind === 'batch') {
@@ -68,8 +67,8 @@ export function classify(body: RpcMessage | Batch | Malformed, evidence: Evidenc
 
 /** `POST /:server/message` without a session: always the simple dialect, always answered inline. */
 export function classifyInline(body: RpcMessage | Batch | Malformed, version: string | undefined): Verdict {
-  const accepted = legacyRevision(version?.trim()) === undefined ? 204 : 202;
-  if (isModern(version?.trim())) return refused(badVersion(String(version)));
+  const accepted = legacyRevision(version) === undefined ? 204 : 202;
+  if (isModern(version)) return refused(badVersion(String(version)));
   if (body.kind === 'malformed') return refused(malformedError(body), body.idText);
   if (body.kind === 'response') return refused(strayResponse());
   const problem = body.kind === 'batch' ? batchProblem(body, undefined) : undefined;

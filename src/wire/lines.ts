@@ -12,7 +12,7 @@ export interface LineDecoderOptions {
   /** A line without its line end; never an empty one. */
   onLine(line: Buffer): void;
   /** The line grew past a bound. The decoder keeps nothing and says nothing more. */
-  onOverflow(bytes: number): void;
+  onOverflow(): void;
 }
 
 /** Makes a decoder; feed it the chunks in order. */
@@ -28,7 +28,7 @@ export function createLineDecoder(options: LineDecoderOptions): (chunk: Buffer) 
     if (bytes <= options.maxLineBytes && parts.length <= options.maxLineParts) return;
     overflown = true;
     parts = [];
-    options.onOverflow(bytes);
+    options.onOverflow();
   }
 
   function finish(): void {
