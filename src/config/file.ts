@@ -14,10 +14,12 @@ export async function readConfigFile(path: string, maxBytes: number): Promise<Fi
   try {
     const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK); // a FIFO would be waited for, for ever
     try {
-      const about = await file.stat();
-      if (!about.isFile()) return { is: 'unreadable', why: 'not a regular file' };
-      if (about.size > maxBytes) return { is: 'unreadable', why: `larger than ${maxBytes} bytes` };
-      return { is: 'read', bytes: await file.readFile() };
+      if (!(await file.stat()).isFile()) return { is: 'unreadable', why: 'not a regular file' };
+      const chunks: Buffer[] = [];
+      // Its size says nothing: it may grow while it is read.
+      for await (const chunk of file.createReadStream({ end: maxBytes, autoClose: false })) chunks.push(chunk as Buffer);
+      const bytes = Buffer.concat(chunks);
+      return bytes.length > maxBytes ? { is: 'unreadable', why: `larger than ${maxBytes} bytes` } : { is: 'read', bytes };
     } finally {
       await file.close();
     }

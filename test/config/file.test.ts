@@ -65,6 +65,10 @@ test('JSON is parsed with and without a BOM', () => {
   }
 });
 
+test('a file that has more in it than its size said is still bounded', { skip: process.platform !== 'linux' && 'needs /proc' }, async () => {
+  assert.deepEqual(await readConfigFile('/proc/self/status', 100), { is: 'unreadable', why: 'larger than 100 bytes' }); // its size is 0
+});
+
 test('what is no JSON is a problem with a place, never with the text that stands there', () => {
   const secret = 'hunter2';
   const broken = [
