@@ -128,5 +128,7 @@ function announce(bound: number): void {
   process.stdout.write(`${lines.join('\n')}\n`);
   if (authToken === undefined && !isLoopbackHost(host)) {
     log.warn('-', 'open', `anyone who reaches ${address} can use these servers: set AUTH_TOKEN, or HOST=127.0.0.1`);
+  } else if (authToken === undefined && publicUrl !== undefined && !isLoopbackHost(publicUrl.hostname)) {
+    log.warn('-', 'open', `anyone who reaches ${publicUrl.host} can use these servers, and change them if that does not say that it forwards: set AUTH_TOKEN`);
   }
 }

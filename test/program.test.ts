@@ -59,6 +59,8 @@ test('an IPv6 address stands in brackets', async (t) => {
 test('a bind that other machines can reach is warned of, unless it has a token', async (t) => {
   const open = start(t, { config: config({}), env: { HOST: '0.0.0.0' } });
   assert.match(await open.logged(/AUTH_TOKEN/), / warn {2}-  anyone who reaches 0\.0\.0\.0:\d+ can use these servers/);
+  const behind = start(t, { config: config({}), env: { PUBLIC_URL: 'https://mcp.example.com' } });
+  assert.match(await behind.logged(/AUTH_TOKEN/), / warn {2}-  anyone who reaches mcp\.example\.com can use these servers, and change them/);
   const guarded = start(t, { config: config({}), env: { HOST: '0.0.0.0', AUTH_TOKEN: 'a token of many letters'.replaceAll(' ', '-') } });
   await guarded.origin();
   await ends(guarded, 'SIGTERM');
