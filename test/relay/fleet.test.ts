@@ -452,7 +452,7 @@ test('a close refuses what is new, gives calls in flight five seconds, ends stre
 });
 
 test('a close waits for the processes of servers that were removed before it, and shortens what their calls still have', posix, async (t) => {
-  const it = muster(t);
+  const it = muster(t, { limits: { goneAfterKillMs: 60_000 } }); // the clock must not run out on a kernel that is slow to end them
   it.fleet.start();
   it.apply(['deaf', 'deaf-to-signals.mjs'], ['busy', 'server.mjs']);
   await it.running('deaf', 'busy');
