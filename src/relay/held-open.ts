@@ -53,7 +53,7 @@ export class HeldOpen {
       const asked = readInputRequired(answer);
       if (asked === undefined) return;
       if (asked instanceof ProxyError) held.exchange.settle(asked);
-      else if (this.#relay.park(held.exchange, held.request.raw.length + answer.length)) {
+      else if (this.#relay.park(held.exchange, held.request, answer.length)) {
         this.#held.set(held.exchange, held);
         this.#round(held, asked);
       }

@@ -63,8 +63,13 @@ export class LogLevels {
 
   /** Tells the child a level; `then`, once it has answered. */
   tellChild(severity: number, then = (): void => {}): void {
+    const before = this.#childSeverity;
     this.#childSeverity = severity;
-    this.#relay.ask('logging/setLevel', { level: levelName(severity) }, then); // refused: the filter still works
+    this.#relay.ask('logging/setLevel', { level: levelName(severity) }, (answer) => {
+      // Refused by the child, it need not be asked again: the filter still works.
+      if (answer instanceof ProxyError && this.#childSeverity === severity) this.#childSeverity = before;
+      then();
+    });
   }
 
   /**

@@ -99,7 +99,7 @@ export class Relay {
   readonly #subscribed = new Map<number, Subscribed>();
   readonly #waiting = new Map<Exchange, { readonly request: RpcRequest; readonly deadline: Deadline }>();
   /** Requests that wait for something else than their own answer, and the bytes kept for them: see `park`. */
-  readonly #parked = new Map<Exchange, number>();
+  readonly #parked = new Map<Exchange, { readonly request: RpcRequest; bytes: number }>();
   /** Of all requests that are kept to be sent later, or once more. */
   #keptBytes = 0;
   /** How many of the calls are of clients that wait. */
@@ -149,7 +149,7 @@ export class Relay {
 
   /** Nobody waits for this request any more. The child is told why; without a reason it goes on as if nothing had happened. */
   cancel(exchange: Exchange, reason?: string): void {
-    const waited = this.#unwait(exchange) !== undefined || this.#unpark(exchange);
+    const waited = (this.#unwait(exchange) ?? this.#unpark(exchange)) !== undefined;
     const call = this.#calls.find((call) => call.exchange === exchange && !call.own && !call.gone);
     if (call !== undefined) this.#abandon(call, reason);
     if (waited || call !== undefined) this.#events.onPending();
@@ -196,27 +196,34 @@ export class Relay {
     };
   }
 
-  /** Counts a request that waits for something else than its own answer, until `unpark`. `false`: it is settled, as too much waits. */
-  park(exchange: Exchange, bytes: number): boolean {
-    const isKept = this.keep(exchange, bytes);
-    if (!isKept) exchange.settle(this.#busy('too much waits'));
-    return isKept;
+  /**
+   * Keeps and counts a request that waits for something else than its own answer, until `unpark`; `more`: bytes that are
+   * kept beside it. `false`: it is settled, as too much waits.
+   */
+  park(exchange: Exchange, request: RpcRequest, more = 0): boolean {
+    this.#parked.set(exchange, { request, bytes: 0 });
+    if (this.keep(exchange, request.raw.length + more)) return true;
+    this.#unpark(exchange);
+    exchange.settle(this.#busy('too much waits'));
+    return false;
   }
 
   /** Counts what else is kept for such a request. `false`: it must not be. */
   keep(exchange: Exchange, bytes: number): boolean {
-    if (!this.#hasRoomFor(bytes)) return false;
-    this.#parked.set(exchange, (this.#parked.get(exchange) ?? 0) + bytes);
+    const parked = this.#parked.get(exchange);
+    if (parked === undefined || !this.#hasRoomFor(bytes)) return false;
+    parked.bytes += bytes;
     this.#keptBytes += bytes;
     return true;
   }
 
-  /** `false`: its client has left meanwhile. */
-  unpark(exchange: Exchange): boolean {
-    if (!this.#unpark(exchange)) return false;
+  /** The request, which waits no longer; `undefined`: its client has left meanwhile. */
+  unpark(exchange: Exchange): RpcRequest | undefined {
+    const request = this.#unpark(exchange);
+    if (request === undefined) return undefined;
     this.#events.onPending();
     if (this.#drain !== undefined) queueMicrotask(() => this.#checkDrained()); // whoever took it back may have more to do with it
-    return true;
+    return request;
   }
 
   /** Forwards the request of a client once more, after what it waited for (`park`). */
@@ -362,9 +369,11 @@ export class Relay {
     return waiting.request;
   }
 
-  #unpark(exchange: Exchange): boolean {
-    this.#keptBytes -= this.#parked.get(exchange) ?? 0;
-    return this.#parked.delete(exchange);
+  #unpark(exchange: Exchange): RpcRequest | undefined {
+    const parked = this.#parked.get(exchange);
+    this.#parked.delete(exchange);
+    this.#keptBytes -= parked?.bytes ?? 0;
+    return parked?.request;
   }
 
   /** Whether a request may be kept; one alone always. */

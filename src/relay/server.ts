@@ -364,13 +364,14 @@ export class McpServer {
 
   /** Has a request wait for something that it depends on, at most `ms`; then it starts again, unless its client has left. */
   #after(exchange: Exchange, request: RpcRequest, ms: number, wait: (done: () => void) => void): 'handled' {
-    if (!this.#relay.park(exchange, request.raw.length)) return 'handled';
+    if (!this.#relay.park(exchange, request)) return 'handled';
     let over = false;
     const go = (): void => {
       if (over) return;
       over = true;
       deadline.cancel();
-      if (this.#relay.unpark(exchange)) this.#relay.dispatch(exchange, request);
+      const held = this.#relay.unpark(exchange); // not `request`: what is waited for may outlive it, and must not hold it
+      if (held !== undefined) this.#relay.dispatch(exchange, held);
     };
     const deadline = this.#world.deadlines.add(ms, go);
     wait(go);

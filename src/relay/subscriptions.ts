@@ -155,7 +155,7 @@ export class Subscriptions {
   subscribe(exchange: Exchange, request: RpcRequest): void {
     const uri = uriOf(exchange, request);
     if (uri === undefined) return;
-    if (!this.#relay.park(exchange, request.raw.length)) return;
+    if (!this.#relay.park(exchange, request)) return;
     this.hold(uri, exchange.caller, paramsOf(request), (answer) => {
       if (!this.#relay.unpark(exchange)) return false; // it has been cancelled
       exchange.settle(answer instanceof ProxyError ? answer : withId(answer, exchange.idText));
@@ -168,13 +168,14 @@ export class Subscriptions {
    * answer. `then` is called once.
    */
   hold(uri: string, caller: Caller, params: unknown, then: Then): void {
-    const { maxSubscriptions, maxUriBytes } = this.#world.limits;
+    const { maxPending, maxSubscriptions, maxUriBytes } = this.#world.limits;
     const { holder } = caller;
     const held = this.#held.get(uri);
     const waiting = this.#subscribing.get(uri);
     if (held !== undefined) {
       if (then(DONE, true)) held.add(holder);
-    } else if (waiting !== undefined) waiting.push({ holder, then });
+    } else if (waiting !== undefined && waiting.length < maxPending) waiting.push({ holder, then });
+    else if (waiting !== undefined) then(new ProxyError('busy', `Server "${this.#name}" is busy: too many wait for its answer`), false);
     else if (Buffer.byteLength(uri) > maxUriBytes) then(new ProxyError('invalid_params', `Invalid params: "uri" may have ${maxUriBytes} bytes`), false);
     else if (this.#held.size + this.#subscribing.size >= maxSubscriptions) {
       then(new ProxyError('busy', `Server "${this.#name}" is busy: ${maxSubscriptions} resources are subscribed`), false);

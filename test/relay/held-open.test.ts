@@ -151,13 +151,13 @@ test('what clients have answered, and servers have asked, counts among what is k
   assert.deepEqual([it.caller.withdrawn, it.test.relay.pending], [[], 0]);
   const asks = held('prompts/get', {}, { maxKeptBytes: 1_500 });
   const other = new FakeExchange({ jsonrpc: '2.0', id: 1, method: 'tools/call' });
-  asks.test.relay.park(other, 1);
+  asks.test.relay.park(other, other.request);
   asks.says(requires({ a: { method: 'sampling/createMessage', params: { text: text + text } } }));
   assert.deepEqual([asks.exchange.outcome, asks.caller.questions, asks.test.relay.pending], ['busy', [], 1]);
   asks.test.relay.cancel(other);
   for (const { test } of [it, asks]) {
     // And all of it is given back.
-    assert.equal(test.relay.park(other, 1_000) && test.relay.keep(other, 500), true);
+    assert.equal(test.relay.park(other, other.request, 1_000 - other.request.raw.length) && test.relay.keep(other, 500), true);
     assert.equal(test.relay.keep(other, 1), false);
   }
 });

@@ -696,10 +696,10 @@ test('a request to a child that does not read is busy, and nothing is heard by w
 test('a request that shares the answer to another one is pending until it is taken back or its client leaves', () => {
   const it = new TestRelay();
   const [shares, leaves] = [call(1), call(2)];
-  for (const exchange of [shares, leaves]) assert.equal(it.relay.park(exchange, exchange.request.raw.length), true);
+  for (const exchange of [shares, leaves]) assert.equal(it.relay.park(exchange, exchange.request), true);
   assert.equal(it.relay.pending, 2);
   it.relay.cancel(leaves, 'it left');
-  assert.deepEqual([it.relay.unpark(leaves), it.relay.unpark(shares), it.relay.unpark(shares)], [false, true, false]);
+  assert.deepEqual([it.relay.unpark(leaves), it.relay.unpark(shares), it.relay.unpark(shares)], [undefined, shares.request, undefined]);
   assert.equal(it.relay.pending, 0);
   assert.deepEqual(it.link.lines, []);
 });
@@ -710,7 +710,7 @@ test('requests that are kept are bounded in bytes, whatever they are kept for, a
   /** How many more find room beside what is kept. */
   const roomFor = (): number => {
     const exchanges = [big(90), big(91), big(92)];
-    const taken = exchanges.filter((exchange) => it.relay.park(exchange, exchange.request.raw.length));
+    const taken = exchanges.filter((exchange) => it.relay.park(exchange, exchange.request));
     assert.deepEqual(exchanges.map(({ outcome }) => outcome), exchanges.map((each) => (taken.includes(each) ? undefined : 'busy')));
     for (const exchange of taken) it.relay.unpark(exchange);
     return taken.length;

@@ -502,6 +502,25 @@ test('more resources than the bound are refused as busy, those on their way incl
   assert.equal(it.subscribe('c').outcome, undefined);
 });
 
+test('no more wait for the answer to one subscription than may be pending, whether or not they are still there', () => {
+  const it = subscribed({ limits: { maxPending: 2 } });
+  const [first, second] = [it.subscribe('a', 1), it.subscribe('a', 2)];
+  it.test.relay.cancel(second, 'it left');
+  assert.equal(it.subscribe('a', 3).outcome, 'busy');
+  it.test.answers(1, {});
+  assert.deepEqual([first.outcome, second.outcome, it.subscribe('a', 4).outcome], [ok(1), undefined, ok(4)]);
+});
+
+test('a level that the child could not be told is told it the next time', () => {
+  const it = subscribed();
+  it.test.link.full = true;
+  it.setLevel('debug');
+  assert.deepEqual(it.asked(), []);
+  it.test.link.full = false;
+  it.setLevel('debug');
+  assert.deepEqual(it.asked(), ['logging/setLevel debug']);
+});
+
 // ---- a new child (R-154)
 
 test('a new child is brought to where the old one was: the level first, then every resource that is held', () => {
