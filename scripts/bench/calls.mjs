@@ -7,6 +7,7 @@ import { atLeast, atMost, median } from './rows.mjs';
 /** @typedef {{ rate: number[], cpu: number[], p50: number[], p99: number[] }} Series */
 
 const DIALECTS = /** @type {const} */ (['session', 'simple', 'stateless']);
+const SAME = 'careless, same requests'; // those of 2026-07-28 are twice as long, for whoever reads them
 const SAID = { session: 'session', simple: 'simple dialect', stateless: '2026-07-28' };
 
 /** @param {import('../bench.mjs').Bench} bench */
@@ -16,6 +17,7 @@ export async function calls({ load, rounds, ms, peer, note }) {
   const targets = [
     { ...bare, name: 'bare', dialect: 'bare' },
     { ...careless, name: 'careless', dialect: 'simple' },
+    { ...careless, name: SAME, dialect: 'stateless' },
     ...DIALECTS.map((dialect) => ({ ...proxy, name: dialect, dialect })),
     ...(peer === undefined ? [] : [{ name: 'peer', url: peer.url, dialect: /** @type {const} */ ('session'), cpuMs: () => NaN }]),
   ];
@@ -58,7 +60,8 @@ export async function calls({ load, rounds, ms, peer, note }) {
 function rowsOf(clients, series, pipes) {
   const of = (/** @type {keyof Series} */ what, /** @type {Dialect} */ dialect, /** @type {(value: number, round: number) => number} */ change = (value) => value) => {
     const all = (/** @type {string} */ name) => (series[name]?.[what] ?? []).map(change);
-    const also = Object.fromEntries(['bare', 'peer'].filter((name) => series[name] !== undefined && !all(name).some(Number.isNaN)).map((name) => [name, median(all(name))]));
+    const others = ['bare', 'peer', ...(dialect === 'stateless' ? [SAME] : [])];
+    const also = Object.fromEntries(others.filter((name) => series[name] !== undefined && !all(name).some(Number.isNaN)).map((name) => [name, median(all(name))]));
     return { ours: all(dialect), reference: all('careless'), beside: 'careless', also };
   };
   const added = (/** @type {number} */ value, /** @type {number} */ round) => value - (pipes[round] ?? NaN);
