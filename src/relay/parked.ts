@@ -177,7 +177,7 @@ class ParkableCall implements Exchange, Caller {
       this.withdraw(question);
       question.answer({ raw: encodeResult('0', answer), idAt: ID_AT });
     }
-    if (this.#leg === leg && this.#questions.size > 0) this.#park();
+    this.#park(); // what is still open is asked again at once
     return undefined;
   }
 

@@ -193,6 +193,20 @@ describe('the next leg of a call', () => {
   });
 });
 
+test('a call that has its answer is forgotten, whether or not it was parked', () => {
+  const it = parking();
+  const plain = it.send({ name: 'plain' });
+  it.says({ id: 1, result: {} });
+  const asking = it.send({ name: 'book' });
+  it.asks('q');
+  it.clock.advance(20);
+  const { requestState } = asked(asking);
+  const retry = it.send({ name: 'book', requestState, inputResponses: { 'elicitation-1': { action: 'accept' } } }, { id: 2 });
+  it.says({ id: 2, result: {} });
+  assert.ok([plain, retry].every(({ outcome }) => outcome !== undefined));
+  assert.deepEqual([plain, asking, retry].map((leg) => it.parked.cancel(leg, 'it left')), [false, false, false]);
+});
+
 test('the time in which a client has to return is over once it has', () => {
   const it = parking({ limits: { requestTimeoutMs: 0 } });
   const leg = it.send({ name: 'book' });
