@@ -41,7 +41,7 @@ export async function results({ load, rounds, ms, peer, note }) {
         const { rate, peak: peaks } = (series[name] ??= { rate: [], peak: [] });
         const { handle } = await load.do('open', { url, dialect, clients, args: { bytes } });
         forget?.();
-        const { calls, elapsedMs } = await load.do('run', { handle, ms });
+        const { calls, elapsedMs } = await load.do('run', { handle, ms: round < 0 ? 3 * ms : ms });
         await load.do('close', { handle });
         if (round < 0) continue;
         rate.push((calls * bytes) / 1_000 / elapsedMs);
@@ -86,7 +86,7 @@ export async function args({ load, rounds, ms, note }) {
     const open = [];
     for (const [name, server, dialect] of /** @type {const} */ ([['careless', careless, 'simple'], ['proxy', proxy, 'session']])) {
       const { handle } = await load.do('open', { url: server.url, dialect, clients: 1, args: { data: text(bytes) } });
-      await load.do('run', { handle, ms: ms / 2 });
+      await load.do('run', { handle, ms: 3 * ms });
       open.push({ name, server, handle });
     }
     for (let round = 0; round < rounds; round++) {
