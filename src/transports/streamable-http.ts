@@ -45,7 +45,8 @@ export class StreamableHttpTransport {
         return fault(res, answer, idText);
       }
       if (!giveBack('used')) return; // the client has left
-      if (!this.#fleet.takesSession(name, server)) return this.initialize(name, request, req, res); // what runs is not what it came for; what is thrown then is its answer, as for every request
+      // What runs is not what it came for. What is thrown then becomes its answer, as it does for every request.
+      if (!this.#fleet.takesSession(name, server)) return this.initialize(name, request, req, res);
       const session = this.#open(name, server, request, answer);
       if (accepts.json) return json(res, 200, answer, ['mcp-session-id', session.id]);
       res.setHeader('mcp-session-id', session.id);

@@ -373,11 +373,13 @@ test('a server that is disabled and enabled during its drain keeps its calls in 
   assert.equal((await settled(waits)).result.structuredContent.pid, it.starts('a')[1]);
 });
 
-for (const [what, between] of [
-  ['changed once more', (it: ReturnType<typeof muster>) => it.apply(['a', 'server.mjs', ['--name', 'again'], { isolation: 'session' }])],
-  ['restarted by the operator', (it: ReturnType<typeof muster>) => it.fleet.restart('a')],
+const becomesIsolated = (it: ReturnType<typeof muster>, ...args: string[]): Diff => it.apply(['a', 'server.mjs', args, { isolation: 'session' }]);
+for (const [what, change] of [
+  ['becomes isolated and is changed once more', (it: ReturnType<typeof muster>) => [becomesIsolated(it), becomesIsolated(it, '--name', 'again')]],
+  ['becomes isolated and is restarted by the operator', (it: ReturnType<typeof muster>) => [becomesIsolated(it), it.fleet.restart('a')]],
+  ['is removed, and comes back isolated,', (it: ReturnType<typeof muster>) => [it.apply(), becomesIsolated(it)]],
 ] as const) {
-  test(`a server that becomes isolated and is ${what} while its calls finish still ends its shared sessions`, async (t) => {
+  test(`a server that ${what} while its calls finish still ends its shared sessions`, async (t) => {
     const it = muster(t);
     it.fleet.start();
     it.apply(['a', 'server.mjs']);
@@ -386,27 +388,11 @@ for (const [what, between] of [
     it.fleet.get('a').join({ holder: {}, open: true, hear() {}, onServerEnd: () => ended++ });
     const held = it.call('a', 'sleep', { ms: 30 });
     await settled(it.call('a', 'echo'));
-    it.apply(['a', 'server.mjs', [], { isolation: 'session' }]);
-    between(it);
+    change(it);
     await settled(held);
     assert.equal(ended, 1);
   });
 }
-
-test('a server that is removed while its calls finish, and comes back isolated, has ended its shared sessions', async (t) => {
-  const it = muster(t);
-  it.fleet.start();
-  it.apply(['a', 'server.mjs']);
-  await it.running('a');
-  let ended = 0;
-  it.fleet.get('a').join({ holder: {}, open: true, hear() {}, onServerEnd: () => ended++ });
-  const held = it.call('a', 'sleep', { ms: 30 });
-  await settled(it.call('a', 'echo'));
-  it.apply();
-  it.apply(['a', 'server.mjs', [], { isolation: 'session' }]);
-  await settled(held);
-  assert.equal(ended, 1);
-});
 
 // ---- restart by the operator
 
