@@ -15,11 +15,11 @@ export async function readConfigFile(path: string, maxBytes: number): Promise<Fi
     const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK); // a FIFO would be waited for, for ever
     try {
       if (!(await file.stat()).isFile()) return { is: 'unreadable', why: 'not a regular file' };
-      const chunks: Buffer[] = [];
+      const room = Buffer.allocUnsafe(maxBytes + 1);
+      let bytes = 0;
       // Its size says nothing: it may grow while it is read.
-      for await (const chunk of file.createReadStream({ end: maxBytes, autoClose: false })) chunks.push(chunk as Buffer);
-      const bytes = Buffer.concat(chunks);
-      return bytes.length > maxBytes ? { is: 'unreadable', why: `larger than ${maxBytes} bytes` } : { is: 'read', bytes };
+      for (let read = -1; read !== 0 && bytes < room.length; bytes += read) ({ bytesRead: read } = await file.read(room, bytes));
+      return bytes > maxBytes ? { is: 'unreadable', why: `larger than ${maxBytes} bytes` } : { is: 'read', bytes: Buffer.from(room.subarray(0, bytes)) };
     } finally {
       await file.close();
     }
