@@ -46,7 +46,7 @@ export function lines(/** @type {Source} */ source, /** @type {number} */ seed) 
   /** @type {string[]} */
   const got = [];
   let overflown = 0;
-  const feed = source.createLineDecoder({ maxLineBytes, maxLineParts, onLine: (/** @type {Buffer} */ line) => got.push(line.toString('latin1')), onOverflow: () => overflown++ });
+  const feed = source.createLineDecoder({ maxLineBytes, maxLineParts, onLine: (/** @type {Buffer[]} */ parts) => got.push(Buffer.concat(parts).toString('latin1')), onOverflow: () => overflown++ });
   for (const part of parts) feed(part);
   assert.deepEqual([got, overflown], [expected, overflow ? 1 : 0], JSON.stringify([parts.map(String), maxLineBytes, maxLineParts]));
   return 1;

@@ -31,7 +31,8 @@ export interface ChildOptions extends Pick<World, 'clock' | 'limits'> {
   readonly args: readonly string[];
   /** The environment of the child; nothing is inherited beside it, and only PATH grows. */
   readonly env: Readonly<Record<string, string>>;
-  onLine(line: Buffer): void;
+  /** A line that it wrote, in parts. */
+  onLine(parts: readonly Buffer[]): void;
   /** What it wrote to stderr, for a log. */
   onStderr(chunk: Buffer): void;
   /** It is dead or as good as dead; called once, unless `stop` came first. */
@@ -96,8 +97,8 @@ export class Child implements Link {
     const feed = createLineDecoder({
       maxLineBytes: options.limits.maxLineBytes,
       maxLineParts: options.limits.maxLineParts,
-      onLine: (line) => {
-        if (!this.#told) options.onLine(line);
+      onLine: (parts) => {
+        if (!this.#told) options.onLine(parts);
       },
       onOverflow: () => this.#dead({ what: `sent a line of more than ${options.limits.maxLineBytes} bytes`, tooLong: true }),
     });

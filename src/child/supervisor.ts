@@ -8,7 +8,7 @@ import type { ServerConfig } from '../config/schema.ts';
 import type { World } from '../config/world.ts';
 import type { Profile } from '../protocol/legacy.ts';
 import type { Era } from '../protocol/revisions.ts';
-import { readMessage, type RpcMessage } from '../wire/jsonrpc.ts';
+import { joined, readMessage, type RpcMessage } from '../wire/jsonrpc.ts';
 import { Handshake, type Link } from './handshake.ts';
 import { isStarting, restartsOf, STOPPED, statusOf, step, type Effect, type Event, type State, type Status } from './lifecycle.ts';
 import { Child, type End } from './process.ts';
@@ -42,8 +42,8 @@ export interface SupervisorEvents {
   onStatus(): void;
   /** The handshake is done; calls may be written. */
   onUp(link: Link, profile: Profile): void;
-  /** Something that a running child wrote. */
-  onLine(line: Buffer): void;
+  /** A line that a running child wrote, in parts. */
+  onLine(parts: readonly Buffer[]): void;
   /** A message that a child wrote before its handshake was done. */
   onEarly(message: RpcMessage, link: Link): void;
   /** No new calls; `done` when those in flight have been answered, or after `ms` in any case. */
@@ -264,9 +264,9 @@ export class Supervisor {
       env: { ...env, ...config.env },
       clock,
       limits,
-      onLine: (line) => {
+      onLine: (parts) => {
         try {
-          this.#heard(line, child);
+          this.#heard(parts, child);
         } catch (thrown) {
           this.#bug('at a message of the server', thrown);
         }
@@ -312,8 +312,9 @@ export class Supervisor {
     this.#send({ type: 'respawn' });
   }
 
-  #heard(line: Buffer, child: Child): void {
-    if (this.#handshake === undefined) return this.#events.onLine(line);
+  #heard(parts: readonly Buffer[], child: Child): void {
+    if (this.#handshake === undefined) return this.#events.onLine(parts);
+    const line = joined(parts);
     const message = readMessage(line, this.#world.limits);
     if (message.kind === 'malformed') child.note(Buffer.concat([line, Buffer.from('\n')]));
     else

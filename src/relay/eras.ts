@@ -39,6 +39,11 @@ function envelopeFor(declared: Declared, house: Implementation, logLevel: string
   return text;
 }
 
+/** Whether the answer to this goes on as it came but for its id: `incoming` need not read it. */
+export function goesOn(method: string, { caller }: Exchange, child: Profile, isOwn: boolean): boolean {
+  return child.era === 'legacy' && caller.era === 'legacy' && (isOwn || method !== 'tools/list');
+}
+
 /**
  * A child's answer in the words of the client, and its HTTP status (R-104 to R-107, C.2, C.3). `id`: what makes it the
  * client's; `isOwn`: the child is this client's alone; `result`: its layout, where it is known.

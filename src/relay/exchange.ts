@@ -49,6 +49,9 @@ export interface ModernRequest {
   checkParams(declared: readonly ParamHeader[], request: RpcRequest): ProxyError | undefined;
 }
 
+/** What a client hears on its request: a JSON-RPC response, a big one perhaps in parts, or why there is none. */
+export type Answer = Buffer | readonly Buffer[] | ProxyError;
+
 /** It does not hold the request itself: that may be ten megabytes, and the call may last an hour. */
 export interface Exchange {
   /** The client's id as it was written. */
@@ -62,7 +65,7 @@ export interface Exchange {
   /** A message that belongs to this request: progress, a log line. */
   notify(message: Buffer): void;
   /** The answer: a whole JSON-RPC response under the client's own id, or why there is none. Exactly once. `status`: its HTTP status. */
-  settle(answer: Buffer | ProxyError, status?: number): void;
+  settle(answer: Answer, status?: number): void;
 }
 
 /** The caller of a request without a session: it can never be asked anything. */

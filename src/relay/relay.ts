@@ -10,10 +10,13 @@ import { META } from '../protocol/methods.ts';
 import { MAX_MEMBERS } from '../protocol/text.ts';
 import { answerId, memberOf, oneLine, splice, spliceParts, type Edit, type ResultLayout, type Span } from '../wire/envelope.ts';
 import {
+  areUtf8,
   BIG_BYTES,
+  bytesOf,
   encodeCall,
   encodeResult,
   isAnswer,
+  joined,
   readMessage,
   resultOf,
   textOf,
@@ -70,6 +73,8 @@ export interface RelayEvents {
   onRequest(exchange: Exchange, request: RpcRequest): 'handled' | 'forward' | Tap;
   /** What has to change in a client's message so that the child understands it. */
   onWrite(message: RpcRequest | RpcNotification, caller: Caller): Edit[];
+  /** Whether the answer to this goes on as it came but for its id. */
+  goesOn(exchange: Exchange, method: string): boolean;
   /**
    * An answer of the child on its way to a client, in the client's words, and its HTTP status. `id`: what makes it the
    * client's; `result`: its layout, where it is known.
@@ -286,10 +291,11 @@ export class Relay {
     this.#checkDrained();
   }
 
-  /** One line of the child (R-2). What is no message goes to its tail; nothing a child writes ends anything. */
-  receive(line: Buffer): void {
+  /** One line of the child, in parts (R-2). What is no message goes to its tail; nothing a child writes ends anything. */
+  receive(parts: readonly Buffer[]): void {
     const link = this.#link;
-    if (link === undefined) return;
+    if (link === undefined || (parts.length > 1 && this.#passesOn(parts))) return;
+    const line = joined(parts);
     const id = answerId(line);
     const call = id && this.#callOf(id.id);
     if (id !== undefined && call !== undefined) {
@@ -303,6 +309,21 @@ export class Relay {
       if (each.kind === 'malformed') link.note(NO_MESSAGE);
       else this.take(each, link);
     }
+  }
+
+  /** A big answer that nobody here has to read goes on in the parts in which it came, without being copied together. `false`: this is none. */
+  #passesOn(parts: readonly Buffer[]): boolean {
+    const [first, ...more] = parts as [Buffer, ...Buffer[]];
+    const id = bytesOf(parts) < parts.length * BIG_BYTES ? undefined : answerId(first, more.at(-1));
+    const call = id && this.#callOf(id.id);
+    if (id === undefined || call === undefined || call.own || call.tap !== undefined) return false;
+    if (!this.#events.goesOn(call.exchange, call.method) || !areUtf8(parts)) return false;
+    this.#close(call);
+    if (call.gone) return true;
+    call.exchange.settle([Buffer.concat([first.subarray(0, id.at), Buffer.from(call.exchange.idText, 'latin1')]), first.subarray(id.end), ...more]);
+    this.#events.onPending();
+    this.#checkDrained();
+    return true;
   }
 
   /** One message of the child; `link` is who sent it. */

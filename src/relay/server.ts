@@ -13,7 +13,7 @@ import { discoverResult, lacksCapability } from '../protocol/modern.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { memberOf } from '../wire/envelope.ts';
 import { encodeResult, paramOf, paramsOf, textOf, wordOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
-import { incoming, outgoing } from './eras.ts';
+import { goesOn, incoming, outgoing } from './eras.ts';
 import { SIMPLE, type Caller, type Exchange } from './exchange.ts';
 import { HeldOpen } from './held-open.ts';
 import { Listens } from './listens.ts';
@@ -75,6 +75,7 @@ export class McpServer {
       onWanted: () => this.#wanted(),
       onRequest: (exchange, request) => this.#handles(exchange, request),
       onWrite: (message, caller) => outgoing(message, caller, this.#peer(), house, this.#subscriptions.levels.of(caller.holder)),
+      goesOn: (exchange, method) => goesOn(method, exchange, this.#peer(), owned),
       onAnswer: (exchange, method, raw, id, result) => incoming(raw, id, method, exchange, this.#peer(), owned, result),
       onNotification: (notification) => this.#heard(notification),
       onChildRequest: (request, link) => this.#questions.ask(request, link),
@@ -108,7 +109,7 @@ export class McpServer {
         this.#wasIdle = false;
         this.#watchIdle();
       },
-      onLine: (line) => this.#relay.receive(line),
+      onLine: (parts) => this.#relay.receive(parts),
       onEarly: (message, link) => this.#relay.take(message, link),
       onDrain: (ms, done) => {
         // Whoever waits for a start is refused by status; a call that was accepted is answered.

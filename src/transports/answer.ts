@@ -5,13 +5,15 @@ import { ProxyError } from '../base/errors.ts';
 import { parseAccept, type Accepts } from '../http/accept.ts';
 import { empty, fault, json } from '../http/reply.ts';
 import { malformedError, strayResponse } from '../protocol/classify.ts';
+import type { Answer } from '../relay/exchange.ts';
 import { oneLine } from '../wire/envelope.ts';
-import { encodeError, type Batch, type RpcRequest } from '../wire/jsonrpc.ts';
+import { encodeError, joined, type Batch, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent, SseStream, type SseOptions } from '../wire/sse.ts';
 
 /** An answer as the bytes of a JSON-RPC response. */
-export function encoded(answer: Buffer | ProxyError, idText: string): Buffer {
-  return answer instanceof ProxyError ? encodeError(idText, answer.toRpc()) : answer;
+export function encoded(answer: Answer, idText: string): Buffer {
+  if (answer instanceof ProxyError) return encodeError(idText, answer.toRpc());
+  return Buffer.isBuffer(answer) ? answer : joined(answer);
 }
 
 /** `MCP-Protocol-Version` as sent. */
@@ -20,7 +22,7 @@ export function versionOf(req: IncomingMessage): string | undefined {
 }
 
 /** Answers by status and JSON, if the client takes it that way. `false`: a stream has to say it. */
-export function answered(res: ServerResponse, accepts: Accepts, answer: Buffer | ProxyError, idText: string, status = 200): boolean {
+export function answered(res: ServerResponse, accepts: Accepts, answer: Answer, idText: string, status = 200): boolean {
   const isFault = answer instanceof ProxyError;
   if (!accepts.json && (isFault ? answer.status : status) === 200) return false;
   if (isFault) fault(res, answer, idText);
@@ -53,7 +55,7 @@ export function* answerBatch(
   req: IncomingMessage,
   res: ServerResponse,
   sse: SseOptions,
-): Generator<[request: RpcRequest, settle: (answer: Buffer | ProxyError) => void]> {
+): Generator<[request: RpcRequest, settle: (answer: Answer) => void]> {
   const answering = messages.filter(({ kind }) => kind !== 'notification');
   if (answering.length === 0) return empty(res, accepted);
   const accepts = acceptable(req);
@@ -61,7 +63,7 @@ export function* answerBatch(
   let left = answering.length;
   for (const [k, message] of answering.entries()) {
     const idText = message.kind === 'request' ? message.idText : 'null';
-    const settle = (answer: Buffer | ProxyError): void => {
+    const settle = (answer: Answer): void => {
       answers[k] = encoded(answer, idText);
       if (--left > 0) return;
       if (accepts.json) json(res, 200, Buffer.from(`[${answers.map((each) => each.toString('latin1')).join()}]`, 'latin1'));

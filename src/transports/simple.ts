@@ -2,11 +2,10 @@
 // sends. No handshake and no session: every request stands alone, and it is one SSE reader at most.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import type { Accepts } from '../http/accept.ts';
 import { empty } from '../http/reply.ts';
-import { lonelyCaller, SIMPLE, type Exchange } from '../relay/exchange.ts';
+import { lonelyCaller, SIMPLE, type Answer, type Exchange } from '../relay/exchange.ts';
 import type { McpServer } from '../relay/server.ts';
 import type { Listener } from '../relay/subscriptions.ts';
 import { oneLine } from '../wire/envelope.ts';
@@ -83,11 +82,11 @@ class SimpleExchange implements Exchange {
   readonly caller = lonelyCaller();
   readonly streams: boolean;
   readonly #say: ((message: Buffer) => void) | undefined;
-  readonly #answer: (answer: Buffer | ProxyError) => void;
+  readonly #answer: (answer: Answer) => void;
   settled = false;
 
   /** `say` is absent where nothing can be said before the answer. */
-  constructor(idText: string, say: ((message: Buffer) => void) | undefined, answer: (answer: Buffer | ProxyError) => void) {
+  constructor(idText: string, say: ((message: Buffer) => void) | undefined, answer: (answer: Answer) => void) {
     this.idText = idText;
     this.streams = say !== undefined;
     this.#say = say;
@@ -98,7 +97,7 @@ class SimpleExchange implements Exchange {
     if (!this.settled) this.#say?.(message);
   }
 
-  settle(answer: Buffer | ProxyError): void {
+  settle(answer: Answer): void {
     if (this.settled) return;
     this.settled = true;
     this.#answer(answer);

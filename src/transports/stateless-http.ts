@@ -10,7 +10,7 @@ import { empty } from '../http/reply.ts';
 import { canAnswer, LISTEN, methodNotFound, missingCapability } from '../protocol/methods.ts';
 import { checkHeaders, checkParamHeaders, type ParamHeader } from '../protocol/mirror.ts';
 import { isLegacyOnly, readEnvelope, type Envelope } from '../protocol/modern.ts';
-import type { Caller, Declared, Exchange, ModernRequest } from '../relay/exchange.ts';
+import type { Answer, Caller, Declared, Exchange, ModernRequest } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import type { McpServer } from '../relay/server.ts';
 import { oneLine } from '../wire/envelope.ts';
@@ -104,7 +104,7 @@ class StatelessExchange implements Exchange, Caller, ModernRequest {
     if (!this.#settled && this.streams) this.#streaming().write(encodeEvent('message', oneLine(message)));
   }
 
-  settle(answer: Buffer | ProxyError, status = 200): void {
+  settle(answer: Answer, status = 200): void {
     if (!this.#leave()) return;
     const began = this.#stream !== undefined;
     if (!began && answered(this.#res, this.#accepts, answer, this.idText, status)) return;

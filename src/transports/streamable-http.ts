@@ -10,7 +10,7 @@ import { parseAccept, type Accepts } from '../http/accept.ts';
 import { empty, fault, json } from '../http/reply.ts';
 import { badVersion } from '../protocol/classify.ts';
 import { isModern, legacyRevision, negotiated, type Revision } from '../protocol/revisions.ts';
-import { lonelyCaller, type Caller } from '../relay/exchange.ts';
+import { lonelyCaller, type Answer, type Caller } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import type { McpServer } from '../relay/server.ts';
 import type { Batch, Id, RpcMessage, RpcNotification, RpcRequest, RpcResponse } from '../wire/jsonrpc.ts';
@@ -194,7 +194,7 @@ class Session implements Registered {
     const messages = batch.messages.filter(({ kind }) => kind !== 'response');
     for (const [request, answer] of answerBatch(messages, 202, req, res, this.world)) {
       const { id, idText } = request;
-      const settle = (got: Buffer | ProxyError): void => {
+      const settle = (got: Answer): void => {
         if (this.end(exchange)) answer(got);
       };
       const exchange: SessionExchange = { id, idText, caller: this.client, streams: false, notify() {}, settle };
@@ -301,7 +301,7 @@ class PostExchange implements SessionExchange {
     if (this.streams) this.#streaming().write(message);
   }
 
-  settle(answer: Buffer | ProxyError): void {
+  settle(answer: Answer): void {
     this.#upgrade?.cancel();
     if (!this.#session.end(this)) return;
     if (this.#stream === undefined) {

@@ -242,17 +242,19 @@ const MAX_DIGITS = 15;
 
 /**
  * The id of an answer at one of the two places where servers write it: in the first members, or in the last. Reads
- * only the ends, so the size of the message does not matter. `undefined`: it has to be parsed to know.
+ * only the ends, so the size of the message does not matter. `undefined`: it has to be parsed to know. `last`: where the
+ * answer ends, if `raw` is its first part only, in which an id at the front is found, and no value.
  */
-export function answerId(raw: Buffer): AnswerId | undefined {
+export function answerId(raw: Buffer, last = raw): AnswerId | undefined {
   if (isAt(raw, 0, HEAD)) {
     const end = skipDigits(raw, HEAD.length);
     const id = countAt(raw, HEAD.length, end);
     const isError = isAt(raw, end, ',"error":');
     const value = isError ? end + 9 : isAt(raw, end, ',"result":') ? end + 10 : undefined;
-    if (id === undefined || value === undefined || raw[raw.length - 1] !== OPEN + TO_CLOSE) return undefined;
+    if (id === undefined || value === undefined || last[last.length - 1] !== OPEN + TO_CLOSE) return undefined;
     return { id, at: HEAD.length, end, value: { at: value, end: raw.length - 1 }, isError };
   }
+  if (raw !== last) return undefined;
   const isError = isAt(raw, 0, '{"error":');
   const at = isError ? 9 : isAt(raw, 0, '{"result":') ? 10 : undefined;
   const tail = at === undefined ? null : TAIL.exec(raw.toString('latin1', Math.max(0, raw.length - TAIL_BYTES)));

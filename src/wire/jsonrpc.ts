@@ -77,6 +77,41 @@ export function readMessage(text: Buffer, bounds: ReadBounds): RpcMessage | Batc
   return { kind: 'batch', messages };
 }
 
+/** How long something in parts is. */
+export function bytesOf(parts: readonly Buffer[]): number {
+  let bytes = 0;
+  for (const part of parts) bytes += part.length;
+  return bytes;
+}
+
+/** A message that came in parts, in one piece. */
+export function joined(parts: readonly Buffer[]): Buffer {
+  return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
+}
+
+/** Whether parts are UTF-8 together, where each has a few bytes at least: a character may lie across a cut. */
+export function areUtf8(parts: readonly Buffer[]): boolean {
+  let cut: Buffer = Buffer.alloc(0); // what the part before has of a character
+  for (const part of parts) {
+    const from = cut.length === 0 ? 0 : charBytes(cut[0] as number) - cut.length;
+    let to = part.length;
+    for (let at = to - 1; at >= from; at--) {
+      if (((part[at] as number) & 0xc0) === 0x80) continue; // not the first byte of a character
+      if (charBytes(part[at] as number) > to - at) to = at;
+      break;
+    }
+    if (cut.length > 0 && !isUtf8(Buffer.concat([cut, part.subarray(0, from)]))) return false;
+    if (!isUtf8(part.subarray(from, to))) return false;
+    cut = part.subarray(to);
+  }
+  return cut.length === 0;
+}
+
+/** How many bytes a character of UTF-8 has, by its first one (RFC 3629, section 3). */
+function charBytes(first: number): number {
+  return first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+}
+
 /** Whether a line with an id where servers write it is a response and no more; `false`: `readMessage` has to tell. */
 export function isAnswer(raw: Buffer, { value }: AnswerId): boolean {
   return isUtf8(raw) && isValue(raw, value);

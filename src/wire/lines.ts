@@ -1,5 +1,5 @@
 // Newline framing of a child's stdout (stdio transport): bytes in, lines out. The bytes are cut before they are
-// decoded, and the parts of an unfinished line are joined once, at its end.
+// decoded, and a line is handed on in the parts in which it came: a big one may never have to be in one piece.
 
 const LF = 10;
 const CR = 13;
@@ -9,8 +9,8 @@ export interface LineDecoderOptions {
   readonly maxLineBytes: number;
   /** Most chunks that one line may come in; bounds what tiny chunks cost beside their bytes. */
   readonly maxLineParts: number;
-  /** A line without its line end; never an empty one. */
-  onLine(line: Buffer): void;
+  /** A line without its line end, in parts; never an empty one. */
+  onLine(parts: readonly Buffer[]): void;
   /** The line grew past a bound. The decoder keeps nothing and says nothing more. */
   onOverflow(): void;
 }
@@ -33,11 +33,15 @@ export function createLineDecoder(options: LineDecoderOptions): (chunk: Buffer) 
 
   function finish(): void {
     if (bytes === 0) return;
-    const line = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts, bytes);
+    const line = parts;
     parts = [];
     bytes = 0;
-    const end = line[line.length - 1] === CR ? line.length - 1 : line.length;
-    if (end > 0) options.onLine(end === line.length ? line : line.subarray(0, end));
+    const last = line[line.length - 1] as Buffer;
+    if (last[last.length - 1] === CR) {
+      line.pop();
+      if (last.length > 1) line.push(last.subarray(0, -1));
+    }
+    if (line.length > 0) options.onLine(line);
   }
 
   return (chunk) => {

@@ -62,9 +62,9 @@ function run(t: TestContext, command: string, args: readonly string[], { env = {
     env,
     clock,
     limits: { ...LIMITS, ...(clock === systemClock ? SHORT : {}), ...limits },
-    onLine: (line) => {
+    onLine: (parts) => {
       events.push('line');
-      lines.push(line.toString());
+      lines.push(Buffer.concat(parts).toString());
     },
     onStderr: () => events.push('stderr'),
     onDead: (end) => {

@@ -7,11 +7,11 @@ import type { Link } from '../../src/child/handshake.ts';
 import type { LogEntry } from '../../src/base/log.ts';
 import { LIMITS, type Limits } from '../../src/config/limits.ts';
 import { legacyEdits } from '../../src/protocol/legacy.ts';
-import { lonelyCaller, SIMPLE, type Caller, type Exchange } from '../../src/relay/exchange.ts';
+import { lonelyCaller, SIMPLE, type Answer, type Caller, type Exchange } from '../../src/relay/exchange.ts';
 import { Relay, type Tap } from '../../src/relay/relay.ts';
 import type { Listener } from '../../src/relay/subscriptions.ts';
 import type { Edit } from '../../src/wire/envelope.ts';
-import { addressed, encodeError, readMessage, type RpcMessage, type RpcNotification, type RpcRequest } from '../../src/wire/jsonrpc.ts';
+import { addressed, encodeError, joined, readMessage, type RpcMessage, type RpcNotification, type RpcRequest } from '../../src/wire/jsonrpc.ts';
 import { noon, testWorld } from '../child/world.ts';
 
 export class FakeLink implements Link {
@@ -61,6 +61,8 @@ export class FakeExchange implements Exchange {
   readonly streams: boolean;
   /** Every answer, as text or as the reason and message of a fault; one, if all is well. */
   readonly answers: (string | readonly [string, string])[] = [];
+  /** In how many parts it came. */
+  parts = 0;
   readonly notified: string[] = [];
   /** Both, in order. */
   readonly log: string[] = [];
@@ -80,8 +82,9 @@ export class FakeExchange implements Exchange {
     this.log.push(message.toString());
   }
 
-  settle(answer: Buffer | ProxyError): void {
-    const said = answer instanceof ProxyError ? ([answer.reason, answer.message] as const) : answer.toString();
+  settle(answer: Answer): void {
+    this.parts = Array.isArray(answer) ? answer.length : 1;
+    const said = answer instanceof ProxyError ? ([answer.reason, answer.message] as const) : (Buffer.isBuffer(answer) ? answer : joined(answer)).toString();
     this.answers.push(said);
     this.log.push(`settled ${typeof said === 'string' ? said : said[0]}`);
   }
@@ -171,6 +174,9 @@ export class TestRelay {
   /** Changes an answer of the child on its way to a client. */
   rewrite = (_method: string, raw: Buffer): Buffer => raw;
 
+  /** Whether answers are not changed at all on their way. */
+  goesOn = true;
+
   constructor({ limits = {}, connected = true }: { limits?: Partial<Limits>; connected?: boolean } = {}) {
     this.relay = new Relay('fs', testWorld(this.clock, { limits, entries: this.entries }), {
       onWanted: () => {
@@ -180,6 +186,7 @@ export class TestRelay {
       onRequest: (exchange, request) => this.deal(exchange, request),
       onNotification: (notification) => this.notifications.push(notification),
       onWrite: (message) => this.edits(message),
+      goesOn: () => this.goesOn,
       onAnswer: (_, method, raw, id) => [this.rewrite(method, addressed(raw, id))],
       onLost: () => {},
       onChildRequest: (request, link) => {
@@ -200,9 +207,11 @@ export class TestRelay {
     for (const exchange of exchanges) this.relay.dispatch(exchange, exchange.request);
   }
 
-  /** A line of the child. */
-  says(line: string | object): void {
-    this.relay.receive(bytes(line));
+  /** A line of the child, in so many parts. */
+  says(line: string | object | Buffer, parts = 1): void {
+    const whole = Buffer.isBuffer(line) ? line : bytes(line);
+    const size = Math.ceil(whole.length / parts);
+    this.relay.receive(Array.from({ length: parts }, (_, k) => whole.subarray(k * size, (k + 1) * size)));
   }
 
   /** An answer of the child. */

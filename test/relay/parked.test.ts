@@ -36,6 +36,7 @@ function parking({ limits = {}, connected = true }: { limits?: Partial<Limits>; 
       return 'handled';
     },
     onWrite: (message) => legacyEdits(message),
+    goesOn: () => false,
     onAnswer: (_exchange, _method, raw, id) => [addressed(raw, id)],
     onNotification: (notification) => questions.cancelled(JSON.parse(notification.raw.toString()).params.requestId, 'because'),
     onChildRequest: (request, from) => questions.ask(request, from),
@@ -49,7 +50,7 @@ function parking({ limits = {}, connected = true }: { limits?: Partial<Limits>; 
     relay.connect(link, () => {});
   };
   if (connected) connect();
-  const says = (message: object): void => relay.receive(bytes({ jsonrpc: '2.0', ...message }));
+  const says = (message: object): void => relay.receive([bytes({ jsonrpc: '2.0', ...message })]);
   return {
     clock,
     relay,
@@ -113,7 +114,7 @@ describe('a question', () => {
   test('and its answer are the bytes that were written, but for ids (R-5)', () => {
     const it = parking();
     const leg = it.send({ name: 'book' });
-    it.relay.receive(Buffer.from('{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"b":1e400,"a":9007199254740993,"elicitationId":1}}'));
+    it.relay.receive([Buffer.from('{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"b":1e400,"a":9007199254740993,"elicitationId":1}}')]);
     it.clock.advance(20);
     const [text] = leg.answers;
     assert.ok(String(text).includes('"inputRequests":{"elicitation-1":{"method":"elicitation/create","params":{"b":1e400,"a":9007199254740993}}}'), String(text));

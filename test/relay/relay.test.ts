@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { lonelyCaller, type Caller } from '../../src/relay/exchange.ts';
 import type { Outcome } from '../../src/relay/relay.ts';
-import { bytes, call, fault, FakeExchange, FakeLink, notification, TestRelay } from './fakes.ts';
+import { call, fault, FakeExchange, FakeLink, notification, TestRelay } from './fakes.ts';
 
 const LF = '\n';
 
@@ -74,6 +74,78 @@ test('sizes around the one from which answers are not parsed make no difference'
       assert.deepEqual(exchange.outcome, { ...JSON.parse(line), id: '"' });
     }
   }
+});
+
+test('an answer in big parts goes on in parts, under the id of its client; what it is about does not depend on how it came', () => {
+  const it = new TestRelay();
+  for (const [what, answer] of Object.entries(ANSWERS)) {
+    for (const idText of ['7', '"żółć 🦊"']) {
+      for (const fill of [BIG.repeat(4), `${BIG.repeat(2)}ż🦊${BIG.repeat(2)}`, 'ż'.repeat(40_000), 'y🦊'.repeat(20_000)]) {
+        for (let parts = 1; parts <= 5; parts++) {
+          const exchange = new FakeExchange(`{"jsonrpc":"2.0","id":${idText},"method":"m"}`);
+          it.dispatch(exchange);
+          const line = (id: string): string => answer(id).replace(BIG, fill);
+          it.says(line(String(it.link.last.id)), parts);
+          assert.deepEqual(exchange.answers, [line(idText)]);
+          const isInFront = what === 'of 16 KiB with its id first' || what === 'of 16 KiB that is an error';
+          const isPassedOn = isInFront && parts > 1 && Buffer.byteLength(line('1')) >= parts * BIG.length;
+          assert.equal(exchange.parts, isPassedOn ? parts + 1 : 1, `${what}, ${parts} parts`);
+        }
+      }
+    }
+  }
+  assert.deepEqual(it.link.notes, []);
+  assert.equal(it.relay.pending, 0);
+});
+
+test('an answer in parts is read in one piece where it is changed or heard on its way, and where its parts are small', () => {
+  const it = new TestRelay();
+  const said = (exchange: FakeExchange, parts = 3, size = 3): number => {
+    it.dispatch(exchange);
+    it.says(ANSWERS['of 16 KiB with its id first']!(String(it.link.last.id)).replace(BIG, BIG.repeat(size)), parts);
+    assert.equal(exchange.answers.length, 1);
+    return exchange.parts;
+  };
+  assert.equal(said(call()), 4);
+  assert.equal(said(call(), 4), 1, 'parts of less than 16 KiB');
+  it.goesOn = false;
+  assert.equal(said(call()), 1);
+  it.goesOn = true;
+  let heard = 0;
+  it.deal = () => () => void heard++;
+  assert.equal(said(call()), 1);
+  assert.equal(heard, 1);
+  const outcomes: Outcome[] = [];
+  it.relay.ask('x', {}, (outcome) => outcomes.push(outcome));
+  it.says(ANSWERS['of 16 KiB with its id first']!(String(it.link.last.id)).replace(BIG, BIG.repeat(3)), 3);
+  assert.deepEqual(outcomes.map(Buffer.isBuffer), [true], 'what the proxy itself has asked');
+});
+
+test('an answer in parts that nobody waits for any more goes nowhere, and only once without a note', () => {
+  const it = new TestRelay();
+  const exchange = call();
+  it.dispatch(exchange);
+  it.relay.cancel(exchange, 'it left');
+  for (const notes of [0, 1]) {
+    it.says(ANSWERS['of 16 KiB with its id first']!('1').replace(BIG, BIG.repeat(2)), 2);
+    assert.deepEqual([exchange.answers, it.link.notes.length], [[], notes]);
+  }
+});
+
+test('an answer in parts ends a drain, and is what it seems to be only if it is UTF-8 and ends with a brace', () => {
+  const it = new TestRelay();
+  const exchange = call();
+  it.dispatch(exchange);
+  let drained = 0;
+  it.relay.drain(1_000, fault(), () => drained++);
+  const half = BIG.repeat(2);
+  for (const wrong of [Buffer.from([0xff]), Buffer.from([0xc5]), Buffer.from([0xf0, 0x9f, 0xa6]), Buffer.from([0x8a])]) {
+    it.says(Buffer.concat([Buffer.from(`{"jsonrpc":"2.0","id":1,"result":"${half.slice(34 + wrong.length)}`), wrong, Buffer.from(`${half.slice(2)}"}`)]), 2);
+  }
+  it.says(`{"jsonrpc":"2.0","id":1,"result":"${half}${half}"`, 2);
+  assert.deepEqual([exchange.answers, it.link.notes.length, drained], [[], 5, 0]);
+  it.says(`{"jsonrpc":"2.0","id":1,"result":"${half}${half}"}`, 2);
+  assert.deepEqual([exchange.answers.length, drained], [1, 1]);
 });
 
 test('every request gets an id of its own, whatever ids the clients use', () => {
@@ -534,7 +606,7 @@ test('lines that are no messages end nothing, are kept, and the answer after the
   ];
   const exchange = call();
   it.dispatch(exchange);
-  for (const line of lines) it.relay.receive(Buffer.from(line as string));
+  for (const line of lines) it.says(Buffer.from(line as string));
   assert.deepEqual(exchange.answers, []);
   assert.deepEqual(it.link.notes, lines.map((line) => Buffer.from(line as string).toString('latin1') + LF));
   it.answers(1);
@@ -791,7 +863,7 @@ test('a child that is lost costs every call in flight one answer, and nothing of
   assert.deepEqual([a, b].map(({ answers }) => answers), Array(2).fill([['child_exited', 'because of child_exited']]));
   assert.deepEqual(gone.answers, []);
   assert.equal(it.relay.connected, false);
-  it.relay.receive(bytes({ jsonrpc: '2.0', id: 1, result: 'from the dead' }));
+  it.says({ jsonrpc: '2.0', id: 1, result: 'from the dead' });
   it.connect();
   assert.deepEqual(it.link.messages.map(({ params }) => params.n), ['d']);
   it.answers(1, 'd');

@@ -3,10 +3,12 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { fakeClock } from '../support/clock.ts';
+import { connectEra, FRONTS } from '../support/eras.ts';
 import { post } from '../support/http.ts';
 import { node, startProxy } from '../support/proxy.ts';
+import { openSession } from '../support/session.ts';
 
-const proxy = await startProxy({ after }, { x: node('server.mjs'), big: node('server.mjs'), odd: node('reuses-ids.mjs'), chatty: node('talks-nonsense.mjs') });
+const proxy = await startProxy({ after }, { x: node('server.mjs'), big: node('server.mjs'), alone: { ...node('server.mjs'), isolation: 'session' }, odd: node('reuses-ids.mjs'), chatty: node('talks-nonsense.mjs') });
 const mcp = proxy.url('/x/mcp');
 /** Where a claim of a revision in `_meta` decides nothing. */
 const inline = proxy.url('/x/message');
@@ -110,6 +112,30 @@ test('whatever a child writes to stdout beside its messages disturbs no call', a
 
 test('a result of ten megabytes is one line of the child and one answer', async () => {
   assert.equal((await proxy.tool('big', 'big', { bytes: 10 * 2 ** 20 })).content[0].text.length, 10 * 2 ** 20);
+});
+
+test('a big result, which a child writes in parts, is whole for every client, whether it is answered by JSON, in a stream or in a batch', async (t) => {
+  const ask = (id: unknown): object => ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'big', arguments: { bytes: 300_000, unicode: true } } });
+  const isWhole = (id: unknown, { result, ...rest }: any): void => {
+    assert.deepEqual([rest, result.content[0].text === '€'.repeat(100_000)], [{ jsonrpc: '2.0', id }, true]);
+  };
+  for (const front of FRONTS) {
+    for (const server of ['big', 'alone']) {
+      const call = (await connectEra(t, proxy, front, { server })).request('tools/call', { name: 'big', arguments: { bytes: 300_000, unicode: true } });
+      isWhole(call.id, await call.answer());
+    }
+  }
+  const session = await openSession(t, proxy, 'big', { version: '2025-03-26' });
+  for (const [path, headers] of [['/big/mcp', session.headers], ['/big/message', {}]] as const) {
+    for (const accept of ['application/json', 'text/event-stream']) {
+      for (const ids of [['ż'], [1, '1']]) {
+        const reply = await post(proxy.url(path), ids.length === 1 ? ask(ids[0]) : ids.map(ask), { ...headers, Accept: accept });
+        const answers = accept === 'application/json' ? [reply.json()].flat() : Array.from(reply.text.matchAll(/^data: (\{.*)$/gm), ([, data]) => JSON.parse(data!));
+        assert.equal(answers.length, ids.length);
+        ids.forEach((id, k) => isWhole(id, answers[k]));
+      }
+    }
+  }
 });
 
 // ---- what a legacy child must not see

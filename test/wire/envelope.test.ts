@@ -250,6 +250,16 @@ test('answerId finds the id where servers write it: behind "jsonrpc" at the fron
   }
 });
 
+test('answerId finds the id of an answer in its first part if it is in front, and no other one', () => {
+  const last = Buffer.from('"}}');
+  const found = answerId(Buffer.from('{"jsonrpc":"2.0","id":41,"result":{"a":"'), last);
+  assert.deepEqual([found?.id, found?.at, found?.end], [41, 22, 24]);
+  for (const first of ['{"result":{"a":"","jsonrpc":"2.0","id":41}', '{"result":1,"jsonrpc":"2.0","id":41}', '{"jsonrpc":"2.0","id":41', '{"jsonrpc":"2.0","id":4']) {
+    assert.equal(answerId(Buffer.from(first), last), undefined, first);
+  }
+  assert.equal(answerId(Buffer.from('{"jsonrpc":"2.0","id":41,"result":{}}'), Buffer.from('"')), undefined, 'it does not end as an object does');
+});
+
 test('answerId finds nothing in what is no answer', () => {
   const texts = [
     '', '{}', '[]', '{"jsonrpc":"2.0"}', '{"jsonrpc":"2.0","id":5}', '{"jsonrpc":"2.0","method":"result","params":{}}',

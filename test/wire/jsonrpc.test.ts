@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { test } from 'node:test';
 import { answerId } from '../../src/wire/envelope.ts';
-import { BIG_BYTES, encodeCall, encodeError, encodeResult, isAnswer, isObject, paramsOf, readMessage, textOf, type RpcMessage } from '../../src/wire/jsonrpc.ts';
-import { LONG_STRINGS, nested, SPACES, STRINGS, VALUES } from './nasty.ts';
+import { areUtf8, BIG_BYTES, encodeCall, encodeError, encodeResult, isAnswer, isObject, paramsOf, readMessage, textOf, type RpcMessage } from '../../src/wire/jsonrpc.ts';
+import { LONG_STRINGS, nested, SPACES, STRINGS, thirds, VALUES } from './nasty.ts';
 
 const BOUNDS = { maxBatch: 4, maxMembers: 8 };
 const BIG = ' '.repeat(BIG_BYTES);
@@ -411,4 +411,18 @@ test('isAnswer takes only what readMessage takes as a response under that id: an
     }
   }
   assert.ok(taken > 1_000);
+});
+
+test('areUtf8 takes parts as UTF-8 where they are that together, wherever they are cut, and nothing else', () => {
+  const bytes = (text: string) => Buffer.from(text, 'latin1');
+  const wrong = ['\xff', '\xc5', '\xc0\xaf', '\x8a', '\xe0\x80\x80', '\xed\xa0\x80', '\xf0\x9f\xa6', '\xf4\x90\x80\x80', '\xf8\x88\x80\x80\x80'].map(bytes);
+  const right = ['', 'a', 'ż', '\u2028', '🦊', 'żż🦊', '🦊🦊'].map((text) => Buffer.from(text));
+  for (const middle of [...right, ...wrong]) {
+    const wholes = ['🦊 and ż', ''].map((end) => Buffer.concat([Buffer.from('żółć'), middle, Buffer.from(end)]));
+    for (const whole of wholes) assert.equal(isUtf8(whole), !wrong.includes(middle));
+    for (const [whole, parts] of wholes.flatMap((whole) => [...thirds(whole)].map((parts) => [whole, parts] as const))) {
+      const areBig = parts.every(({ length }) => length >= 3);
+      assert.ok(areBig ? areUtf8(parts) === isUtf8(whole) : !areUtf8(parts) || isUtf8(whole), parts.map((part) => part.toString('hex')).join(' '));
+    }
+  }
 });

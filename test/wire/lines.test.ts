@@ -12,7 +12,7 @@ function decode(chunks: Iterable<Buffer>, bounds = ROOMY): (string | symbol)[] {
   const said: (string | symbol)[] = [];
   const feed = createLineDecoder({
     ...bounds,
-    onLine: (line) => said.push(line.toString('latin1')),
+    onLine: (parts) => said.push(Buffer.concat(parts).toString('latin1')),
     onOverflow: () => said.push(OVERFLOW),
   });
   for (const chunk of chunks) feed(chunk);
@@ -78,13 +78,17 @@ test('chunks without a byte are no parts of a line', () => {
   assert.deepEqual(decode([...nothing, Buffer.from('a'), ...nothing, Buffer.from('b\n'), ...nothing], { ...ROOMY, maxLineParts: 2 }), ['ab']);
 });
 
-test('a line that came in one chunk is not copied', () => {
-  const lines: Buffer[] = [];
-  const feed = createLineDecoder({ ...ROOMY, onLine: (line) => lines.push(line), onOverflow: () => assert.fail('within the bounds') });
-  const chunk = Buffer.from('one\r\ntwo\nth');
-  feed(chunk);
-  feed(Buffer.from('ree\n'));
-  assert.deepEqual(lines.map(String), ['one', 'two', 'three']);
-  chunk.fill('-');
-  assert.deepEqual(lines.map(String), ['---', '---', 'three']);
+test('no byte is copied, and no part is empty', () => {
+  const lines: string[] = [];
+  const seen: Buffer[] = [];
+  const onLine = (parts: readonly Buffer[]): void => {
+    lines.push(parts.join('|'));
+    seen.push(...parts);
+  };
+  const feed = createLineDecoder({ ...ROOMY, onLine, onOverflow: () => assert.fail('within the bounds') });
+  const chunks = ['one\r\ntwo\nth', 're', 'e\nfour', '\r\nfive\r', '\n\r', '\n'].map((text) => Buffer.from(text));
+  for (const chunk of chunks) feed(chunk);
+  assert.deepEqual(lines, ['one', 'two', 'th|re|e', 'four', 'five']);
+  for (const chunk of chunks) chunk.fill('-');
+  assert.match(seen.join(''), /^-{19}$/);
 });
