@@ -453,12 +453,12 @@ export class Relay {
   /** The request in the child's words, under an id of its own. */
   #addressed(request: RpcRequest, caller: Caller, id: number): Buffer | Buffer[] {
     const text = String(id);
-    const { top, meta } = request.layout;
+    const { top, meta, isOneLine } = request.layout;
     const { at, end } = memberOf(top, 'id') as Span;
     const token = memberOf(meta, 'progressToken');
     const edits = [{ at, end, text }, ...this.#events.onWrite(request, caller)]; // mostly in this order
     if (token !== undefined) edits.push({ at: token.at, end: token.end, text });
-    const raw = oneLine(request.raw);
+    const raw = isOneLine ? request.raw : oneLine(request.raw);
     return raw.length < BIG_BYTES ? splice(raw, edits) : spliceParts(raw, edits);
   }
 

@@ -56,15 +56,22 @@ export interface Layout {
   /** The members of `params`, and of `params._meta`. */
   readonly params: readonly Member[];
   readonly meta: readonly Member[];
+  /** Whether no line end stands between its tokens. */
+  readonly isOneLine: boolean;
 }
+
+let brokenLine = false; // the scan that is going on has met a line end
 
 /** Judges a whole JSON text and, in the same pass, lays a message out: at most `limit` + 1 members of each object. `undefined`: not JSON. */
 export function layoutOf(raw: Buffer, limit: number): Layout | undefined {
-  const layout = { top: [], params: [], meta: [] };
+  const top: Member[] = [];
+  const params: Member[] = [];
+  const meta: Member[] = [];
+  brokenLine = false;
   const at = skipSpace(raw, 0);
-  const params = { name: 'params', found: layout.params, inner: { name: '_meta', found: layout.meta } };
-  const end = raw[at] === OPEN ? skipObject(raw, at, limit, layout.top, params) : skipValue(raw, at);
-  return end !== NONE && skipSpace(raw, end) === raw.length ? layout : undefined;
+  const inner = { name: 'params', found: params, inner: { name: '_meta', found: meta } };
+  const end = raw[at] === OPEN ? skipObject(raw, at, limit, top, inner) : skipValue(raw, at);
+  return end !== NONE && skipSpace(raw, end) === raw.length ? { top, params, meta, isOneLine: !brokenLine } : undefined;
 }
 
 /** The members of a result, and of its `_meta`. */
@@ -340,7 +347,10 @@ function isAt(raw: Buffer, at: number, text: string): boolean {
 
 function skipSpace(raw: Buffer, at: number): number {
   let i = at;
-  for (let c = raw[i]; c === SPACE || c === LF || c === CR || c === 9; c = raw[i]) i++;
+  for (let c = raw[i]; c === SPACE || c === LF || c === CR || c === 9; c = raw[i]) {
+    if (c === LF || c === CR) brokenLine = true;
+    i++;
+  }
   return i;
 }
 

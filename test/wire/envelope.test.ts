@@ -206,10 +206,17 @@ test('oneLine takes the line ends out of a message and nothing else', () => {
       assert.deepEqual(line.toString('latin1'), raw.toString('latin1').replace(/[\r\n]/g, ' '));
       assert.deepEqual(parse(line), parse(raw));
       assert.deepEqual(raw, before);
+      assert.deepEqual([raw, line].map((text) => layoutOf(text, 10)?.isOneLine), [false, true]);
     }
   }
   const alone = Buffer.from('{"a":"\\n\\r\u2028\u0085"}');
   assert.equal(oneLine(alone), alone);
+  const spaced = ' { "id" : 1 , "params" : { "_meta" : { "a" : 1 , "b" : { } } , "list" : [ [ ] , [ true , { "c" : "\\n" } ] ] , "n" : 1 } , "x" : 2 } ';
+  for (let at = spaced.indexOf(' '); at !== -1; at = spaced.indexOf(' ', at + 1)) {
+    for (const [space, isOne] of [[' ', true], ['\t', true], ['\n', false], ['\r', false]] as const) {
+      assert.equal(layoutOf(Buffer.from(spaced.slice(0, at) + space + spaced.slice(at + 1)), 10)?.isOneLine, isOne, String(at));
+    }
+  }
 });
 
 test('an edit in place gives the same message, wherever it lies, and takes nothing from its neighbours', () => {
