@@ -311,7 +311,10 @@ export class Relay {
     }
   }
 
-  /** A big answer that nobody here has to read goes on in the parts in which it came, without being copied together. `false`: this is none. */
+  /**
+   * A big answer that nobody here has to read goes on in the parts in which it came, and is never copied together.
+   * `false`: this is none.
+   */
   #passesOn(parts: readonly Buffer[]): boolean {
     const [first, ...more] = parts as [Buffer, ...Buffer[]];
     const id = bytesOf(parts) < parts.length * BIG_BYTES ? undefined : answerId(first, more.at(-1));
