@@ -6,6 +6,7 @@ import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import type { Timer } from '../base/clock.ts';
 import type { World } from '../config/world.ts';
+import { bytesOf } from '../wire/jsonrpc.ts';
 import { createLineDecoder } from '../wire/lines.ts';
 import { resolveCommand } from './command.ts';
 import type { Link } from './handshake.ts';
@@ -129,8 +130,7 @@ export class Child implements Link {
     if (stdin === undefined || !stdin.writable) return true; // dying: every call is about to be answered
     const { maxStdinQueueBytes, stdinReserveBytes } = this.#options.limits;
     const parts: readonly Buffer[] = Buffer.isBuffer(message) ? [message] : message;
-    let bytes = 1;
-    for (const part of parts) bytes += part.length;
+    const bytes = bytesOf(parts) + 1;
     const queued = stdin.writableLength + this.#gatheredBytes;
     if (queued > 0 && queued + bytes > maxStdinQueueBytes + (owed ? stdinReserveBytes : 0)) {
       if (owed) this.#dying({ what: 'does not read its stdin' });

@@ -323,7 +323,8 @@ export class Relay {
     if (!this.#events.goesOn(call.exchange, call.method) || !areUtf8(parts)) return false;
     this.#close(call);
     if (call.gone) return true;
-    call.exchange.settle([Buffer.concat([first.subarray(0, id.at), Buffer.from(call.exchange.idText, 'latin1')]), first.subarray(id.end), ...more]);
+    const { at, end } = id;
+    call.exchange.settle([...spliceParts(first, [{ at, end, text: call.exchange.idText }]), ...more]);
     this.#events.onPending();
     this.#checkDrained();
     return true;
