@@ -164,9 +164,13 @@ export class Child implements Link {
     this.#tailBytes = Math.min(this.#tailBytes, max);
   }
 
-  /** The tail as text. */
+  /** The tail as text; nothing of a line whose beginning is not in it, which may be half a secret. */
   tail(): string {
-    return Buffer.concat(this.#tail).subarray(-this.#options.limits.stderrTailBytes).toString();
+    const max = this.#options.limits.stderrTailBytes;
+    const tail = Buffer.concat(this.#tail).subarray(-max);
+    if (tail.length < max) return tail.toString();
+    const end = tail.indexOf(LINE_END);
+    return end === -1 ? '' : tail.toString('utf8', end + 1);
   }
 
   /** Begins the stop ladder; `onGone` tells when it is over. Safe to call twice. */

@@ -64,6 +64,7 @@ export class Supervisor {
   readonly #turns: Turns;
   readonly #events: SupervisorEvents;
   #launch: Launch;
+  #redact: Redact; // of the process that runs: its environment may not be that of the next one
   #state: State = STOPPED;
   #child: Child | undefined;
   #handshake: Handshake | undefined;
@@ -80,6 +81,7 @@ export class Supervisor {
   constructor(name: string, launch: Launch, world: World, turns: Turns, events: SupervisorEvents) {
     this.#name = name;
     this.#launch = launch;
+    this.#redact = launch.redact;
     this.#world = world;
     this.#turns = turns;
     this.#events = events;
@@ -255,6 +257,7 @@ export class Supervisor {
   #spawn(): void {
     const { clock, limits, log } = this.#world;
     const { config, env, params, discover, redact } = this.#launch;
+    this.#redact = redact;
     const reaper = reaperOf(this.#world);
     const plain = this.#state.is === 'starting' && this.#state.plain;
     const logStderr = stderrLines(limits, redact, (line) => log.debug(this.#name, 'stderr', line));
@@ -326,7 +329,7 @@ export class Supervisor {
   /** A failure: the state first, then those whose calls it cost, then those who wait. */
   #failed(end: End): void {
     const { clock, limits, random } = this.#world;
-    const { redact } = this.#launch;
+    const redact = this.#redact;
     const wasUp = this.#state.is === 'running' || this.#state.is === 'draining';
     const stderr = lastLines(this.#child?.tail() ?? '', limits, redact);
     const failure = { message: redact(end.what).slice(0, MAX_MESSAGE_CHARS), at: clock.timestamp(), stderr };
@@ -345,12 +348,12 @@ export class Supervisor {
 
   #report({ message, stderr }: Failure, { notSpawned }: End): void {
     const { clock, log } = this.#world;
-    const { config, redact } = this.#launch;
+    const { config } = this.#launch;
     const next = this.#state.is === 'stopping' ? this.#state.next : this.#state;
     if (notSpawned !== undefined) {
       const searched = notSpawned === 'ENOENT' ? this.#child?.searched : undefined;
       const hint = /\s/.test(config.command ?? '') ? ' (arguments belong in "args")' : '';
-      log.error(this.#name, 'spawn_failed', redact(`cannot start ${config.command}${hint}${searched === undefined ? '' : `: not found in PATH ${searched}`}`));
+      log.error(this.#name, 'spawn_failed', this.#redact(`cannot start ${config.command}${hint}${searched === undefined ? '' : `: not found in PATH ${searched}`}`));
     }
     if (next.is === 'backoff') {
       const seconds = ((next.until - clock.now()) / 1_000).toFixed(1);

@@ -13,6 +13,7 @@ const cases: readonly (readonly [title: string, secrets: readonly (string | unde
   ['a secret is no pattern', ['a.b*c$', '[x](y)'], 'a.b*c$ aXbbc [x](y)', '*** aXbbc ***'],
   ['a secret may look like what replaces a match', ['$&$&$&'], '$&$&$& $1', '*** $1'],
   ['a secret may have several lines', ['-----BEGIN\nabc\n'], 'key: -----BEGIN\nabc\n.', 'key: ***.'],
+  ['each line of it is one, too, if it is long enough', ['-----BEGIN\n  abcdef\r\n  xyz\n'], 'a -----BEGIN, then abcdef\\nxyz', 'a ***, then ***\\nxyz'],
   ['a secret in another case is none', ['Sesame'], 'sesame Sesame', 'sesame ***'],
   ['a text without secrets stays as it is', [], 'sesame', 'sesame'],
 ];

@@ -632,27 +632,20 @@ test('all that a child writes to stderr is read, and the end of it is kept', pos
   const lines = 2 ** 20 / 64;
   const all = Array.from({ length: lines }, (_, n) => `${`line ${n + 1} of ${lines} `.padEnd(63, '.')}\n`).join('');
   const tail = it.child.tail();
-  assert.ok(tail.length >= 65_536 && tail.length < 2 * 65_536, `${tail.length} bytes are kept`);
+  assert.ok(tail.length > 65_000 && tail.length <= 65_536, `${tail.length} bytes are kept`);
   assert.ok(all.endsWith(tail));
 });
 
-test('the tail is bounded whatever the sizes of its pieces, and never loses its end', (t) => {
+test('the tail is bounded whatever the sizes of its pieces, begins with a whole line, and never loses its end', (t) => {
   for (const size of [1, 3, 7, 50, 99, 100, 101, 250]) {
     const it = start(t, 'hangs-in-handshake.mjs', { limits: { stderrTailBytes: 100 } });
     let all = '';
     for (let n = 0; all.length < 5_000; n++) {
-      const piece = String(n).padEnd(size, '-').slice(0, size);
+      const piece = n % 7 === 6 ? '\n'.padStart(size, '-') : String(n).padEnd(size, '-').slice(0, size);
       all += piece;
       it.child.note(Buffer.from(piece));
-      const tail = it.child.tail();
-      assert.ok(all.endsWith(tail));
-      assert.ok(tail.length >= Math.min(all.length, 100) && tail.length < 200, `${tail.length} bytes of pieces of ${size}`);
+      const shown = all.length < 100 ? all : all.slice(-100).replace(/^[^\n]*\n?/, '');
+      assert.equal(it.child.tail(), shown, `pieces of ${size}`);
     }
   }
-});
-
-test('a tail that is cut within a character is still text', (t) => {
-  const it = start(t, 'hangs-in-handshake.mjs', { limits: { stderrTailBytes: 4 } });
-  it.child.note(Buffer.from('🦊🦊żx'));
-  assert.match(it.child.tail(), /^\ufffd*żx$/);
 });

@@ -1010,6 +1010,50 @@ test('of a line on stderr that does not end the beginning is logged, once, and n
   }
 });
 
+test('a secret that is longer than what is kept of stderr, or said over and over, is not shown in parts', async (t) => {
+  for (const [length, times, after] of [[80_000, 1, 'the reason'], [10_000, 30, 'the reason'], [80_000, 1, '']] as const) {
+    const secret = 's3cr3t-'.repeat(length / 7);
+    const launch = launchScript(
+      `const say = (text) => { for (let left = Buffer.from(text); left.length > 0; ) left = left.subarray(require('fs').writeSync(2, left)); };
+       for (let n = 0; n < ${times}; n++) say(process.env.SECRET + '\\n');
+       say('${after}');
+       process.exit(1);`,
+      { maxRestarts: 0, env: { SECRET: secret } },
+    );
+    const it = supervise(t, legacy(launch));
+    it.supervisor.start();
+    await it.reaches('error 0');
+    const { stderr } = it.failures[0]!;
+    assert.ok(stderr.endsWith(after));
+    assert.equal(stderr.includes('s3cr3t'), false, stderr.slice(0, 100));
+  }
+});
+
+test('what a process says on its way out is shown without the secrets that it was started with, which may be others by now', async (t) => {
+  const dying = (secret: string) =>
+    legacy(
+      launchScript(
+        `require('readline').createInterface({ input: process.stdin }).on('line', (line) => {
+           const { id, method } = JSON.parse(line);
+           if (method === 'initialize') console.log(JSON.stringify({ jsonrpc: '2.0', id, result: { protocolVersion: '2025-11-25', capabilities: {} } }));
+           if (method !== 'die') return;
+           console.error('no access with ' + process.env.SECRET);
+           process.exit(1);
+         });`,
+        { env: { SECRET: secret } },
+      ),
+    );
+  const it = supervise(t, dying(SECRET));
+  await runs(it);
+  it.launch(dying('another-0123456789'));
+  it.supervisor.restart();
+  it.ups[0]!.link.write(encodeCall('die', {}, 1));
+  await until(() => it.downs.length === 1, 'its end');
+  assert.equal(it.failures[0]!.stderr, 'no access with ***');
+  const all = JSON.stringify([it.failures, it.downs.map((error) => error.toRpc()), it.world.entries]);
+  assert.equal(all.includes(SECRET), false);
+});
+
 test('of stderr the last 20 lines are shown, and no more than 2 KiB of them, without half a character or half a secret', async (t) => {
   const lines = (count: number, text: string) => Array.from({ length: count }, (_, n) => `${text} ${n}`);
   const ending = (lines: readonly string[]) =>
