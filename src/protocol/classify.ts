@@ -58,7 +58,8 @@ export function classify(body: RpcMessage | Batch | Malformed, evidence: Evidenc
   }
   if (isModern(version)) {
     if (body.kind === 'notification') return { is: 'modern', body };
-    return refused(new ProxyError('bad_envelope', `Missing _meta: ${CLAIM}, ${CAPABILITIES}`), idText);
+    const missing = metaOf(body, CAPABILITIES) === undefined ? `${CLAIM}, ${CAPABILITIES}` : CLAIM;
+    return refused(new ProxyError('bad_envelope', `Missing _meta: ${missing}`), idText);
   }
   if (session !== undefined) return { is: 'session', session, body };
   if (version !== undefined && legacyRevision(version) === undefined) return refused(badVersion(version), idText);

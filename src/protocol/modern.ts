@@ -18,13 +18,10 @@ export interface Envelope {
   readonly logLevel: number | undefined;
 }
 
-/** Reads `_meta`, or says what it lacks (R-100 (1), R-48). */
+/** Reads the `_meta` of a request that claims this revision, or says what it lacks (R-100 (1), R-48). */
 export function readEnvelope(request: RpcRequest): Envelope | ProxyError {
   const clientCapabilities = metaOf(request, META.clientCapabilities);
-  if (clientCapabilities === undefined || memberOf(request.layout.meta, META.protocolVersion) === undefined) {
-    const missing = [META.protocolVersion, META.clientCapabilities].filter((key) => memberOf(request.layout.meta, key) === undefined);
-    return new ProxyError('bad_envelope', `Missing _meta: ${missing.join(', ')}`);
-  }
+  if (clientCapabilities === undefined) return new ProxyError('bad_envelope', `Missing _meta: ${META.clientCapabilities}`);
   if (!isObject(clientCapabilities)) return new ProxyError('bad_envelope', `Invalid _meta: ${META.clientCapabilities} must be an object`);
   const level = metaOf(request, META.logLevel);
   const logLevel = severityOf(level);

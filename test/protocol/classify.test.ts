@@ -177,6 +177,8 @@ test('what is refused says what it lacks or what it should have been', () => {
     return verdict.error;
   };
   assert.equal(errorOf(request, '2026-07-28').message, `Missing _meta: ${CLAIM}, ${CAPABILITIES}`);
+  const unclaimed = `{"jsonrpc":"2.0","id":1,"method":"m","params":{"_meta":{"${CAPABILITIES}":{}}}}`;
+  assert.equal(errorOf(unclaimed, '2026-07-28').message, `Missing _meta: ${CLAIM}`);
   assert.match(errorOf(initialize, '2026-07-28').message, /^Header mismatch: /);
   assert.match(errorOf(claiming('2026-07-28'), '2025-11-25').message, /^Header mismatch: /);
   const { message, data } = errorOf(claiming('2031-01-01'));

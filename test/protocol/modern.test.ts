@@ -28,9 +28,7 @@ test('the envelope of a request is its capabilities and its log level', () => {
     [`${version},${capabilities}{}`, { clientCapabilities: {}, logLevel: undefined }],
     [`${capabilities}{"roots":{},"x":"ż"},"${META.logLevel}":"debug",${version}`, { clientCapabilities: { roots: {}, x: 'ż' }, logLevel: 0 }],
     [`${version},${capabilities}{},"${META.logLevel}":"emergency","${META.clientInfo}":7`, { clientCapabilities: {}, logLevel: 7 }],
-    ['"progressToken":1', [400, -32602, `Missing _meta: ${META.protocolVersion}, ${META.clientCapabilities}`]],
     [version, [400, -32602, `Missing _meta: ${META.clientCapabilities}`]],
-    [`${capabilities}{}`, [400, -32602, `Missing _meta: ${META.protocolVersion}`]],
     ...['null', '[]', '"x"', '1', 'true'].map((value): [string, unknown] => [`${version},${capabilities}${value}`, [400, -32602, `Invalid _meta: ${META.clientCapabilities} must be an object`]]),
     ...['null', '"loud"', '"Debug"', '""', '1', '{}'].map((level): [string, unknown] => [`${version},${capabilities}{},"${META.logLevel}":${level}`, [400, -32602, `Invalid _meta: ${META.logLevel} is no log level`]]),
   ];
