@@ -4,7 +4,7 @@
 import { ProxyError } from '../base/errors.ts';
 import { isObject } from '../wire/jsonrpc.ts';
 import type { Diff } from './diff.ts';
-import { codeOf, parseConfigText, readConfigFile, writeConfigFile } from './file.ts';
+import { codeOf, parseConfigText, readConfigFile, writeConfigFile, type FileState } from './file.ts';
 import { parseConfig, type Config } from './schema.ts';
 import { watchConfigFile } from './watch.ts';
 import type { World } from './world.ts';
@@ -30,15 +30,8 @@ export class ConfigStore {
     if (path === undefined) return;
     const { log, limits } = this.#world;
     const file = await readConfigFile(path, limits.maxConfigBytes);
-    if (file.is === 'missing') {
-      log.warn('-', 'config_missing', `no configuration file at ${path}: running without servers until there is one`);
-      return;
-    }
-    if (file.is === 'unreadable') throw invalid([`the configuration file is ${file.why}`]);
-    this.#bytes = file.bytes;
-    const text = parseConfigText(file.bytes);
-    if ('problem' in text) throw invalid([`the configuration file is ${text.problem}`]);
-    this.load(text.json);
+    if (file.is !== 'missing') return this.#take(file);
+    log.warn('-', 'config_missing', `no configuration file at ${path}: running without servers until there is one`);
   }
 
   /** Follows the file until `close`. */
@@ -86,16 +79,22 @@ export class ConfigStore {
       this.#bytes = undefined;
       return;
     }
-    if (file.is === 'unreadable') return log.error('-', 'config_unreadable', `the configuration file is ${file.why}: ${keeps}`);
-    if (this.#bytes?.equals(file.bytes)) return;
+    if (file.is === 'read' && this.#bytes?.equals(file.bytes)) return;
+    try {
+      this.#take(file);
+    } catch (error) {
+      const event = file.is === 'unreadable' ? 'config_unreadable' : 'config_invalid';
+      for (const problem of problemsOf(error)) log.error('-', event, `${problem} (${keeps})`);
+    }
+  }
+
+  /** Takes over what was found in the file. @throws ProxyError `invalid_config` */
+  #take(file: Exclude<FileState, { is: 'missing' }>): void {
+    if (file.is === 'unreadable') throw invalid([`the configuration file is ${file.why}`]);
     this.#bytes = file.bytes;
     const text = parseConfigText(file.bytes);
-    if ('problem' in text) return log.error('-', 'config_invalid', `the configuration file is ${text.problem}: ${keeps}`);
-    try {
-      this.load(text.json);
-    } catch (error) {
-      for (const problem of problemsOf(error)) log.error('-', 'config_invalid', `${problem} (${keeps})`);
-    }
+    if ('problem' in text) throw invalid([`the configuration file is ${text.problem}`]);
+    this.load(text.json);
   }
 
   #check(json: unknown): Config {
