@@ -73,9 +73,7 @@ export class Child implements Link {
       queueMicrotask(() => this.#dead(notSpawned(error)));
       return;
     }
-    this.#process.on('error', (error) => {
-      if (this.pid === undefined) this.#dead(notSpawned(error));
-    });
+    this.#process.on('error', (error) => this.#dead(notSpawned(error)));
     const { stdin, stdout, stderr } = this.#process as Partial<ChildProcessWithoutNullStreams>;
     if (stdin === undefined || stdout === undefined || stderr === undefined) return; // no descriptor was left for its pipes
     this.#process.on('exit', (code, signal) => {
@@ -202,9 +200,8 @@ export class Child implements Link {
     const end = clock.now() + ms;
     const look = (): void => {
       if (this.#exit !== undefined && !this.#signal(0)) return this.#leave();
-      const left = end - clock.now();
-      if (left <= 0) return otherwise();
-      clock.after(Math.min(limits.goneCheckMs, left), look);
+      if (clock.now() >= end) return otherwise();
+      clock.after(limits.goneCheckMs, look);
     };
     look();
   }

@@ -292,7 +292,7 @@ export class Supervisor {
     log.debug(this.#name, 'spawn', redact(`started ${[config.command, ...config.args].join(' ')}`), { pid: child.pid });
     this.#handshake = new Handshake(child, {
       clock,
-      protocol: plain ? 'legacy' : config.protocol === 'auto' ? (this.#era ?? 'auto') : config.protocol,
+      protocol: plain ? 'legacy' : (this.era ?? 'auto'),
       discover,
       initialize: params,
       probeMs: Math.min(limits.probeMs, limits.startTimeoutMs / 3),

@@ -235,6 +235,20 @@ test('what SIGKILL does not remove within half a second is left to the system', 
   t.mock.restoreAll();
 });
 
+test('a group whose processes are another user’s by now is not taken for gone', posix, async (t) => {
+  const clock = fakeClock();
+  const it = script(t, `process.stdin.on('end', () => process.exit()).resume();`, { clock });
+  t.mock.method(process, 'kill', () => {
+    throw Object.assign(new Error('not permitted'), { code: 'EPERM' });
+  });
+  it.child.stop();
+  await clock.run(4_499);
+  assert.equal(it.count('gone'), 0);
+  await clock.run(1);
+  assert.equal(it.count('gone'), 1);
+  t.mock.restoreAll();
+});
+
 test('a child that is stopped twice, or killed while it is being stopped, is gone once and never reported dead', posix, async (t) => {
   for (const [name, kill] of [['server.mjs', false], ['deaf-to-signals.mjs', true]] as const) {
     const it = start(t, name, { limits: { stopStdinMs: LONG_MS } });
@@ -379,6 +393,23 @@ test('a child that closes its stdin and lives is as good as dead, although nothi
   assert.deepEqual(it.ends, [{ what: 'closed its stdin' }]);
   assert.equal(alive(it.pid), true);
   assert.equal(it.child.write(Buffer.from('to nobody')), true);
+});
+
+test('what a child writes to its stdin is nothing, and no sign of death', posix, async (t) => {
+  const clock = fakeClock();
+  const it = script(t, `require('fs').writeSync(0, 'junk'); process.stdin.pipe(process.stdout);`, { clock });
+  await ready(it);
+  await turns();
+  assert.equal(clock.pending, 0);
+});
+
+test('a child that is stopped after the first sign of its death has no other timer than the ladder', posix, async (t) => {
+  const clock = fakeClock();
+  const it = start(t, 'closes-stdout.mjs', { clock });
+  it.call('poke');
+  await until(() => clock.pending === 1, 'the first sign of its death');
+  it.child.stop();
+  assert.equal(clock.pending, 1);
 });
 
 test('an exit that follows a broken pipe within the grace is what is reported', posix, async (t) => {
