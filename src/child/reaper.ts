@@ -51,7 +51,7 @@ export class Reaper {
 
   /** It has gone; with the last one the shell goes, too. */
   delete(group: number): void {
-    if (!this.#groups.delete(group)) return;
+    this.#groups.delete(group);
     this.#shell?.stdin?.write(`- ${group}\n`);
     if (this.#groups.size > 0) return;
     this.#shell?.stdin?.end();

@@ -13,7 +13,7 @@ export function stderrLines(limits: Limits, redact: Redact, onLine: (line: strin
     const end = rest.lastIndexOf('\n') + 1;
     const lines = redact(rest.toString('utf8', 0, end)).split('\n');
     rest = rest.subarray(end);
-    if (cut && end > 0) lines.shift();
+    if (cut) lines.shift();
     cut &&= end === 0;
     if (rest.length > limits.stderrTailBytes) {
       if (!cut) lines.push(redact(rest.toString()));

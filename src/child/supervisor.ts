@@ -209,7 +209,6 @@ export class Supervisor {
     if (!isStarting(after)) {
       this.#lent?.cancel();
       this.#turn?.release();
-      this.#turn = undefined;
     }
     if (after.is === 'running') this.#failure = undefined;
     if (after.is === 'stopped') for (const resolve of this.#onStopped.splice(0)) resolve();
@@ -300,7 +299,6 @@ export class Supervisor {
       onDone: (profile, sure) => {
         this.#era = sure ? profile.era : undefined;
         this.#send({ type: 'ready' });
-        if (this.#state.is !== 'running') return;
         log.info(this.#name, 'running', `running (MCP ${profile.revision})`, { pid: child.pid });
         this.#events.onUp(child, profile);
       },

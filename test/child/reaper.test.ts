@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readlinkSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readlinkSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { systemClock, type Clock } from '../../src/base/clock.ts';
@@ -41,6 +41,24 @@ test('there is one shell for all groups of a proxy, from the first to the last',
   await until(() => !alive(pid!), 'its end');
   it.add(NOBODY[2]);
   assert.notEqual(it.pid, pid);
+});
+
+test('a shell whose last group has gone is not replaced, nothing is said of it, and it waits for nothing', posix, async (t) => {
+  const clock = fakeClock();
+  const command = join(tempDir(t), 'sh');
+  writeFileSync(command, '#!/bin/sh\nexec /bin/sh -x "$@" 2>"$0.trace"\n', { mode: 0o755 });
+  for (const ms of [0, 1_000]) {
+    const { it, world } = reaper(t, { clock, command });
+    it.add(NOBODY[0]);
+    const pid = it.pid!;
+    clock.advance(ms);
+    it.delete(NOBODY[0]);
+    await until(() => !existsSync(`/proc/${pid}`) && !alive(pid), 'its end');
+    await turns();
+    assert.equal(it.pid, undefined);
+    assert.deepEqual(world.entries, []);
+    assert.doesNotMatch(readFileSync(`${command}.trace`, 'utf8'), /sleep/);
+  }
 });
 
 test('the shell leads a session of its own, stands in /, holds nothing of the proxy but its pipe, and no signal ends it', linux, async (t) => {

@@ -5,6 +5,7 @@ import { test, type TestContext } from 'node:test';
 import type { ProxyError } from '../../src/base/errors.ts';
 import type { LogEntry } from '../../src/base/log.ts';
 import type { Link } from '../../src/child/handshake.ts';
+import { reaperOf } from '../../src/child/reaper.ts';
 import { Supervisor, type Failure, type Launch } from '../../src/child/supervisor.ts';
 import { Turns } from '../../src/child/turns.ts';
 import type { Profile } from '../../src/protocol/legacy.ts';
@@ -66,6 +67,8 @@ function supervise(t: TestContext, launch: Launch, { turns = new Turns(4), ...op
     launch: (other: Launch) => void (supervisor.launch = withFile(other)),
     /** Statuses with the restarts in a row, each only where it differs from the one before. */
     statuses: () => statuses.filter((status, k) => status !== statuses[k - 1]),
+    /** How often something about its status was told. */
+    told: () => statuses.length,
     log: (event: string) => world.entries.filter((entry) => entry.event === event),
     /** How many processes were spawned. */
     spawns: () => it.log('spawn').length,
@@ -649,6 +652,14 @@ test('a restart of a running server drains it first, for 10 s at most, and start
   assert.deepEqual(it.statuses(), ['starting 0', 'running 0', 'restarting 0', 'running 0']);
 });
 
+test('a restart has its full time again after a stop that had less', async (t) => {
+  const it = supervise(t, launchOf('server.mjs'));
+  await runs(it);
+  void it.supervisor.stop(5);
+  it.supervisor.restart();
+  assert.deepEqual(it.drains.map(({ ms }) => ms), [5, 10_000]);
+});
+
 test('a restart takes the new launch, and the running process keeps the old one until then', async (t) => {
   const it = supervise(t, launchOf('server.mjs', ['--version', '2025-03-26']));
   await runs(it);
@@ -711,7 +722,10 @@ test('a server that dies while it is drained was to go anyway: nothing is counte
   const it = supervise(t, launchOf('server.mjs', [], { maxRestarts: 0 }));
   await runs(it);
   it.supervisor.restart();
+  const told = it.told();
   it.call('die', { code: 5 });
+  await until(() => it.failures.length === 1, 'its death');
+  assert.equal(it.told(), told + 1); // its status has an error now
   await it.reachesAfterStop('running 0');
   assert.deepEqual(it.downs.map(({ message }) => message), ['Server "fs" exited (code 5)']);
   assert.deepEqual(it.refusals, []);
@@ -755,6 +769,7 @@ test('a stop is over when nothing of the process group is left, from whatever st
       return Promise.race([stopped, false]);
     }, `the end of one that was "${status}"`);
     for (const pid of it.starts()) assert.deepEqual(group(pid), []);
+    assert.equal(reaperOf(it.world)?.pid, undefined);
     assert.deepEqual(it.refusals.length, status === 'error 0' ? 1 : 0);
     const spawns = it.spawns();
     await it.clock.run(1_000_000);
@@ -1136,7 +1151,7 @@ test('an entry without a command is in error with its reason, however it is aske
   }
   assert.equal(it.supervisor.status, 'error');
   assert.equal(it.spawns(), 0);
-  assert.equal(it.supervisor.failure?.message, 'remote servers are not supported');
+  assert.deepEqual(it.supervisor.failure, { message: 'remote servers are not supported', at: '2026-01-01T12:00:00.000Z', stderr: '' });
 });
 
 test('a running server whose entry loses its command is drained and stopped, and says why it does not run', async (t) => {
