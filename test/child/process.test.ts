@@ -238,10 +238,12 @@ test('what SIGKILL does not remove within half a second is left to the system', 
 test('a group whose processes are another user’s by now is not taken for gone', posix, async (t) => {
   const clock = fakeClock();
   const it = script(t, `process.stdin.on('end', () => process.exit()).resume();`, { clock });
+  it.child.stop();
+  await reaped(it);
+  await turns();
   t.mock.method(process, 'kill', () => {
     throw Object.assign(new Error('not permitted'), { code: 'EPERM' });
   });
-  it.child.stop();
   await clock.run(4_499);
   assert.equal(it.count('gone'), 0);
   await clock.run(1);
