@@ -200,8 +200,9 @@ export class Child implements Link {
     const end = clock.now() + ms;
     const look = (): void => {
       if (this.#exit !== undefined && !this.#signal(0)) return this.#leave();
-      if (clock.now() >= end) return otherwise();
-      clock.after(limits.goneCheckMs, look);
+      const left = end - clock.now();
+      if (left <= 0) return otherwise();
+      clock.after(Math.min(limits.goneCheckMs, left), look);
     };
     look();
   }

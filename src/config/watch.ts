@@ -22,7 +22,6 @@ export function watchConfigFile(path: string, { clock, limits }: Pick<World, 'cl
   let closed = false;
 
   function touched(): void {
-    if (closed) return;
     const now = clock.now();
     if (debounceTimer === undefined) firstEventAt = now;
     debounceTimer?.cancel();

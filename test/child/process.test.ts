@@ -197,6 +197,13 @@ for (const [name, ms, what] of RUNGS) {
   });
 }
 
+test('a rung that is no multiple of the beat at which its end is asked for comes in time', posix, async (t) => {
+  const clock = fakeClock();
+  const it = start(t, 'deaf-to-stdin.mjs', { clock, limits: { stopStdinMs: 2_010 } });
+  await ready(it);
+  await endsAt(it, clock, 2_010);
+});
+
 for (const [args, ms, what] of [[[], 2_000, 'SIGTERM'], [['deaf'], 4_000, 'SIGKILL']] as const) {
   test(`what outlives a child in its group gets ${what}, and only then the child is gone`, posix, async (t) => {
     const clock = fakeClock();

@@ -2,7 +2,8 @@
 // debounce timer, and nothing is told before the test moves the clock.
 
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdirSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import fs, { appendFileSync, mkdirSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import type { Clock } from '../../src/base/clock.ts';
@@ -181,7 +182,7 @@ test('the edit of a target that lies elsewhere is noticed by the poll', async (t
   }
 });
 
-test('a change that keeps size and times is noticed by the poll as long as it is another file', async (t) => {
+test('a change that keeps size and times is noticed by the poll, in another file and in the same one', async (t) => {
   const dir = tempDir(t);
   for (const name of ['here', 'there']) mkdirSync(join(dir, name));
   const target = join(dir, 'there', 'real.json');
@@ -194,6 +195,9 @@ test('a change that keeps size and times is noticed by the poll as long as it is
   renameSync(`${target}.next`, target);
   await it.settle();
   assert.equal(it.told, 1);
+  write(target, 'six');
+  await it.settle();
+  assert.equal(it.told, 2);
 });
 
 test('a directory that is deleted and made again is watched again', async (t) => {
@@ -271,6 +275,34 @@ test('a directory that comes later is watched from then on', async (t) => {
   await quiet(it);
   it.advance(DEBOUNCE);
   assert.equal(it.told, 1);
+});
+
+test('a watch that cannot be had, or breaks, is tried again with the next look', async (t) => {
+  const { path } = prepared(t);
+  /** What the next watch is; the last one that there was. */
+  let [broken, last] = [true, undefined as fs.FSWatcher | undefined];
+  const { watch } = fs;
+  t.mock.method(fs, 'watch', (...args: Parameters<typeof watch>) => {
+    if (broken) throw new Error('too many watches');
+    return (last = watch(...args));
+  });
+  syncBuiltinESMExports();
+  t.after(() => {
+    t.mock.restoreAll();
+    syncBuiltinESMExports();
+  });
+  const noticed = async (): Promise<void> => {
+    await it.poll();
+    const before = it.events;
+    writeFileSync(path, `new ${it.events}`);
+    await until(() => it.events > before, 'an event');
+    await quiet(it);
+  };
+  const it = await watched(t, path);
+  broken = false;
+  await noticed();
+  last!.emit('error', new Error('lost'));
+  await noticed();
 });
 
 test('a file that nobody touches is told of never, however often the poll looks', async (t) => {
