@@ -94,7 +94,7 @@ const ENTRY = /[^\S\n]*(?:#[^\n]*|[^\s=#\0][^=\n\0]*=[^\S\n]*(?:(["'`])[^]*?\1)?
 
 /** The variables of a text that is not empty. A line that is none is refused: on some versions of Node the next one, say AUTH_TOKEN, would be lost with it. */
 function parseDotenv(text: string): Record<string, string> {
-  for (let at = text.startsWith('\ufeff') ? 1 : 0; at < text.length; at = ENTRY.lastIndex) {
+  for (let at = 0; at < text.length; at = ENTRY.lastIndex) {
     ENTRY.lastIndex = at;
     if (!ENTRY.test(text)) throw new SettingError(`.env: expected NAME=value in line ${text.slice(0, at).split('\n').length}`);
   }
