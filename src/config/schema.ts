@@ -118,7 +118,7 @@ function parseServer(entry: Record<string, unknown>, path: string, problems: str
   if (!isObject(given)) expected('.env', 'an object of strings', given);
   else
     for (const [key, value] of Object.entries(given)) {
-      const at = `.env${memberPath(key)}`;
+      const at = `.env${memberPath(key.replace(/=[^]+/, '=***'))}`; // a value that was put in the wrong place may be a secret
       if (key === '' || /[=\0]/.test(key)) problems.push(`${path}${at}: not a name of an environment variable`);
       env[key] = typeof value === 'number' || typeof value === 'boolean' ? String(value) : text(at, 'a string', value);
     }

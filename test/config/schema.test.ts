@@ -131,7 +131,7 @@ const wrong: readonly (readonly [object, string])[] = [
   [{ command: 'x', env: { 'a b': null } }, 'fs.env["a b"]: expected a string, got null'],
   [{ command: 'x', env: { A: 'b\0' } }, 'fs.env.A: must not contain a NUL character'],
   [{ command: 'x', env: { '': 'x' } }, 'fs.env[""]: not a name of an environment variable'],
-  [{ command: 'x', env: { 'A=B': 'x' } }, 'fs.env["A=B"]: not a name of an environment variable'],
+  [{ command: 'x', env: { 'A=B\n=C': 'x' } }, 'fs.env["A=***"]: not a name of an environment variable'],
   [{ command: 'x', env: { 'A\0': 'x' } }, 'fs.env["A\\u0000"]: not a name of an environment variable'],
   // disabled, autoRestart
   ...(['disabled', 'autoRestart'] as const).flatMap((key) =>
