@@ -13,6 +13,8 @@ import type { Fleet } from '../relay/fleet.ts';
 import { encodeEvent, SseStream } from '../wire/sse.ts';
 
 const HEALTHY = Buffer.from('{"status":"ok"}');
+/** The state of a server that is not configured, or not any more. */
+const GONE = 'null';
 
 /** `GET /health`: the proxy serves; what its servers do is not its health. */
 export function health(res: ServerResponse): void {
@@ -107,8 +109,8 @@ export class StatusFeed {
     const members: string[] = [];
     for (const name of this.#changed) {
       const now = this.#json(name);
-      if (this.#told.get(name) === now) continue;
-      if (now === 'null') this.#told.delete(name);
+      if ((this.#told.get(name) ?? GONE) === now) continue;
+      if (now === GONE) this.#told.delete(name);
       else this.#told.set(name, now);
       members.push(`${JSON.stringify(name)}:${now}`);
     }
@@ -118,8 +120,8 @@ export class StatusFeed {
     for (const reader of [...this.#readers]) reader.write(frame);
   }
 
-  /** `null` for a server that is not configured any more. */
   #json(name: string): string {
-    return JSON.stringify(this.#fleet.statusOf(name) ?? null);
+    const status = this.#fleet.statusOf(name);
+    return status === undefined ? GONE : JSON.stringify(status);
   }
 }

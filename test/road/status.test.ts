@@ -197,6 +197,22 @@ test('what a change of the configuration does is written at once: null for who l
   assert.ok(alive(proxy.spawned('gone')[0]!), 'its call in flight still has time');
 });
 
+test('that a server has left is said once, whatever becomes of its last calls', async (t) => {
+  const clock = fakeClock();
+  const proxy = await startProxy(t, { gone: node('server.mjs'), kept: node('server.mjs') }, { clock });
+  for (const name of ['gone', 'kept']) await proxy.becomes(name, 'running');
+  const reader = await proxy.watch();
+  const call = proxy.call('gone', 'tools/call', { name: 'hold', arguments: { key: 'k' } });
+  await proxy.becomes('gone', ({ pendingRequests }: any) => pendingRequests === 1);
+  await proxy.configure({ kept: node('server.mjs') });
+  await clock.run(10_000);
+  assert.equal((await call).json().error.data.reason, 'reconfigured');
+  await proxy.configure({});
+  await until(() => deltas(reader).length > 1 && 'kept' in (deltas(reader).at(-1) as object), 'the last change');
+  const nulls = deltas(reader).filter((delta: any) => delta.gone === null || delta.kept === null);
+  assert.deepEqual(nulls, [{ gone: null }, { kept: null }]);
+});
+
 test('a disabled server that is added, or removed, is a change of the set, too', async (t) => {
   const clock = fakeClock(NEW_YEAR);
   const proxy = await startProxy(t, {}, { clock });
