@@ -40,7 +40,7 @@ export function classify(body: RpcMessage | Batch | Malformed, evidence: Evidenc
   }
   if (body.kind === 'response') return session === undefined ? refused(strayResponse()) : { is: 'session', session, body };
 
-  const idText = body.kind === 'request' ? body.idText : undefined;
+  const idText = idTextOf(body);
   const claim = metaOf(body, CLAIM);
   if (body.kind === 'request' && body.method === 'initialize' && !(typeof claim === 'string' && isModern(claim) && isObject(metaOf(body, CAPABILITIES)))) {
     if (!isModern(version)) return { is: 'initialize', request: body };
@@ -69,11 +69,16 @@ export function classify(body: RpcMessage | Batch | Malformed, evidence: Evidenc
 /** `POST /:server/message` without a session: always the simple dialect, always answered inline. */
 export function classifyInline(body: RpcMessage | Batch | Malformed, version: string | undefined): Verdict {
   const accepted = legacyRevision(version) === undefined ? 204 : 202;
-  if (isModern(version)) return refused(badVersion(String(version)));
+  if (isModern(version)) return refused(badVersion(String(version)), idTextOf(body));
   if (body.kind === 'malformed') return refused(malformedError(body), body.idText);
   if (body.kind === 'response') return refused(strayResponse());
   const problem = body.kind === 'batch' ? batchProblem(body, undefined) : undefined;
   return problem === undefined ? { is: 'simple', body, accepted } : refused(problem);
+}
+
+/** The id under which a request is refused, as it was written, where one could be read. */
+export function idTextOf(body: RpcMessage | Batch | Malformed): string | undefined {
+  return body.kind === 'request' || body.kind === 'malformed' ? body.idText : undefined;
 }
 
 /** What a client is told about text that is no message. */

@@ -7,7 +7,7 @@ import type { World } from '../config/world.ts';
 import { parseAccept } from '../http/accept.ts';
 import { readJsonBody } from '../http/body.ts';
 import { fault } from '../http/reply.ts';
-import { classify, classifyInline, type Verdict } from '../protocol/classify.ts';
+import { classify, classifyInline, idTextOf, type Verdict } from '../protocol/classify.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import { readMessage } from '../wire/jsonrpc.ts';
 import { versionOf } from './answer.ts';
@@ -53,8 +53,8 @@ export class Door {
     const query = queryOf(req);
     const session = query.get('sessionId') ?? query.get('session_id');
     const body = readMessage(await readJsonBody(req, res, this.#world), this.#world.limits);
-    if (session !== null) return this.#httpSse.post(name, session, body, req, res);
-    this.#serve(name, classifyInline(body, versionOf(req)), req, res);
+    if (session === null) return this.#serve(name, classifyInline(body, versionOf(req)), req, res);
+    underId(idTextOf(body), res, () => this.#httpSse.post(name, session, body, req, res));
   }
 
   /** `GET /:server/sse`: MCP clients name the type of the stream in `Accept`, simple ones do not (R-120). */
@@ -69,7 +69,7 @@ export class Door {
   }
 
   #serve(name: string, verdict: Verdict, req: IncomingMessage, res: ServerResponse): void {
-    try {
+    underId(idOf(verdict), res, () => {
       switch (verdict.is) {
         case 'simple':
           return postSimple(this.#fleet.get(name), this.#world, verdict.body, verdict.accepted, req, res);
@@ -82,19 +82,24 @@ export class Door {
         case 'refused':
           throw verdict.error;
       }
-    } catch (error) {
-      const idText = idOf(verdict);
-      if (error instanceof ProxyError && idText !== undefined) return fault(res, error, idText);
-      throw error;
-    }
+    });
+  }
+}
+
+/** Serves a request. What it is refused with is answered under its id, where one could be read. */
+function underId(idText: string | undefined, res: ServerResponse, serve: () => void): void {
+  try {
+    serve();
+  } catch (error) {
+    if (error instanceof ProxyError && idText !== undefined) return fault(res, error, idText);
+    throw error;
   }
 }
 
 /** The id of the request that a verdict is about, as it was written. */
 function idOf(verdict: Verdict): string | undefined {
   if (verdict.is === 'refused') return verdict.idText;
-  const body = verdict.is === 'initialize' ? verdict.request : verdict.body;
-  return body.kind === 'request' ? body.idText : undefined;
+  return idTextOf(verdict.is === 'initialize' ? verdict.request : verdict.body);
 }
 
 function queryOf(req: IncomingMessage): URLSearchParams {

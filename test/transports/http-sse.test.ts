@@ -246,6 +246,25 @@ test('a session is known on its own path at its own server only, by either name,
   assert.deepEqual(errorOf(await post(shared.url('/x/message?sessionId=1'), ping)).slice(2), [-32001, 'session_not_found']);
 });
 
+test('what is refused is refused under the id of its request, where that can be read', async (t) => {
+  const proxy = await startProxy(t, { x: node('server.mjs'), off: { ...node('server.mjs'), disabled: true } });
+  const { endpoint } = await open(t, proxy);
+  const ping = { jsonrpc: '2.0', id: 'p', method: 'ping' };
+  const cases: [path: string, body: unknown, expected: unknown[], version?: string][] = [
+    ['/x/message?sessionId=1', ping, [404, 'p', -32001, 'session_not_found']],
+    ['/nobody/message?sessionId=1', ping, [404, 'p', -32600, 'unknown_server']],
+    ['/off/message?sessionId=1', ping, [503, 'p', -32603, 'unavailable']],
+    [endpoint, { ...ping, jsonrpc: '1.0' }, [400, 'p', -32600, 'invalid_request']],
+    [endpoint, ping, [400, 'p', -32000, 'bad_version'], '2026-07-28'],
+    ['/x/message', ping, [400, 'p', -32000, 'bad_version'], '2026-07-28'],
+    ['/x/message?sessionId=1', { ...ping, id: undefined }, [404, null, -32001, 'session_not_found']],
+    [endpoint, { ...ping, id: {} }, [400, null, -32600, 'invalid_request']],
+  ];
+  for (const [path, body, expected, version] of cases) {
+    assert.deepEqual(errorOf(await post(proxy.url(path), body, version === undefined ? {} : { 'MCP-Protocol-Version': version })), expected, path);
+  }
+});
+
 const REFUSED: [what: string, body: string, status: number, code: number][] = [
   ['no JSON', '{"jsonrpc":', 400, -32700],
   ['an empty body', '', 400, -32700],
