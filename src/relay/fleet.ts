@@ -82,6 +82,7 @@ export class Fleet {
     if (isolated?.has(server) !== true) return;
     void server.stop(sessionClosed(), 0).then(() => {
       if (isolated.delete(server) && isolated.size === 0) this.#isolated.delete(name);
+      this.#servers.get(name)?.outlives(server);
       this.#options.onStatus(name, true);
     });
   }

@@ -218,6 +218,11 @@ export class McpServer {
     this.#onStatus(false);
   }
 
+  /** A process of a single session has ended: what its client sent was sent to this server. */
+  outlives(session: McpServer): void {
+    if (session.#usedAt > this.#usedAt) [this.#usedAt, this.#lastUsed] = [session.#usedAt, session.#lastUsed];
+  }
+
   /** The one client of this process; of a shared one, nobody is. */
   set owner(owner: Caller) {
     if (this.#owned) this.#owner = owner;

@@ -8,6 +8,7 @@ import { fakeClock, turns } from '../support/clock.ts';
 import { alive, tempDir, until } from '../support/files.ts';
 import { openSse, request } from '../support/http.ts';
 import { endOf, node, startProxy, type StatusReader } from '../support/proxy.ts';
+import { openSession } from '../support/session.ts';
 
 const NEW_YEAR = Date.UTC(2024, 0, 1);
 const never = { command: 'no-such-program-anywhere', maxRestarts: 0 };
@@ -172,6 +173,18 @@ test('requests, notifications and opened streams count as use; pings and those w
   await clock.run(1_000);
   await proxy.configure({ x: node('server.mjs'), later: { ...node('server.mjs'), disabled: true } });
   assert.equal((await proxy.status())['later'].lastUsed, '2024-01-01T00:00:06.000Z');
+});
+
+test('when a session with a process of its own has ended, its server was used when that was', async (t) => {
+  const clock = fakeClock(NEW_YEAR);
+  const proxy = await startProxy(t, { x: { ...node('server.mjs'), isolation: 'session' } }, { clock });
+  await proxy.becomes('x', 'running');
+  const session = await openSession(t, proxy);
+  await clock.run(3_000);
+  await session.tool('echo');
+  await session.delete();
+  await proxy.flow(async () => (await proxy.status())['x'].sessions === undefined, 'the end of its process');
+  assert.equal((await proxy.status())['x'].lastUsed, '2024-01-01T00:00:03.000Z');
 });
 
 test('what a change of the configuration does is written at once: null for who left, though its process may still be there', async (t) => {
