@@ -60,11 +60,11 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     throw new SettingError('AUTH_TOKEN: expected printable ASCII without spaces');
   }
   const allowedOrigins = list('ALLOWED_ORIGINS').map((origin) => origin.toLowerCase());
-  if (!allowedOrigins.every((origin) => URL.canParse(origin) && new URL(origin).origin === origin)) {
+  if (!allowedOrigins.every((origin) => /^https?:/.test(origin) && URL.canParse(origin) && new URL(origin).origin === origin)) {
     throw new SettingError('ALLOWED_ORIGINS: expected origins such as https://app.example.com, separated by commas');
   }
   const allowedHosts = list('ALLOWED_HOSTS').map((host) => host.toLowerCase());
-  if (allowedHosts.some((host) => /[/@\s]/.test(host))) throw new SettingError('ALLOWED_HOSTS: expected host names such as mcp.example.com, separated by commas');
+  if (allowedHosts.some((host) => host !== '*' && /[/@*\s]/.test(host))) throw new SettingError('ALLOWED_HOSTS: expected host names such as mcp.example.com, separated by commas');
   const publicUrl = get('PUBLIC_URL');
   if (publicUrl !== undefined && !(URL.canParse(publicUrl) && /^https?:$/.test(new URL(publicUrl).protocol))) {
     throw new SettingError('PUBLIC_URL: expected an absolute http or https URL');
