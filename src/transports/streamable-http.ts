@@ -157,11 +157,11 @@ class Session implements Registered {
       carrier: () => {
         const newest = this.client.exchanges.findLast((exchange) => exchange.streams);
         if (newest !== undefined) return (message) => newest.notify(message);
-        return this.#standalone.reads ? (message) => this.#standalone.write(message) : undefined;
+        return this.#standalone.reads ? (message) => this.tell(message) : undefined;
       },
       hear: (message) => {
         const repeated = message.includes('/list_changed"') && this.#standalone.waiting(message);
-        if (!repeated) this.#standalone.write(message);
+        if (!repeated) this.tell(message);
       },
       open: () => this.#connections > 0,
       onServerEnd: hooks.onServerEnd,
@@ -200,6 +200,11 @@ class Session implements Registered {
       const exchange: SessionExchange = { id, idText, caller: this.client, streams: false, notify() {}, settle };
       this.dispatch(exchange, request);
     }
+  }
+
+  /** Says what belongs to no request, or to none that is still open. */
+  tell(message: Buffer): void {
+    this.#standalone.write(message);
   }
 
   /** A request is over. `false`: that was so before. */
@@ -298,7 +303,8 @@ class PostExchange implements SessionExchange {
   }
 
   notify(message: Buffer): void {
-    if (this.streams) this.#streaming().write(message);
+    if (this.#stream?.complete === true) this.#session.tell(message); // a question outlived its call, and is taken back now
+    else if (this.streams) this.#streaming().write(message);
   }
 
   settle(answer: Answer): void {

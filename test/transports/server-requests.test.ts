@@ -378,6 +378,18 @@ describe('a question is taken back', () => {
     await session.notify('notifications/cancelled', { requestId: 1 });
   });
 
+  test('when the call on whose stream it was asked is over: the client hears it on the stream of its session (R-36)', async (t) => {
+    const proxy = await one(t);
+    const session = await openSession(t, proxy, 'x', { capabilities: ABLE });
+    const call = await asking(session, { id: 'q' }, 'call');
+    const question = await hears(call);
+    await session.notify('notifications/cancelled', { requestId: 'call' });
+    await closes(call);
+    await session.tool('notify', { method: 'notifications/cancelled', params: { requestId: 'q', reason: 'never mind' } });
+    const cancelled = { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: question.id, reason: 'never mind' } };
+    assert.deepEqual(await hears(await session.get()), cancelled);
+  });
+
   test('by its typed id only', async (t) => {
     const proxy = await one(t);
     const session = await openSession(t, proxy, 'x', { capabilities: ABLE });
