@@ -54,7 +54,11 @@ export class Door {
     const session = query.get('sessionId') ?? query.get('session_id');
     const body = readMessage(await readJsonBody(req, res, this.#world), this.#world.limits);
     if (session === null) return this.#serve(name, classifyInline(body, versionOf(req)), req, res);
-    underId(idTextOf(body), res, () => this.#httpSse.post(name, session, body, req, res));
+    try {
+      this.#httpSse.post(name, session, body, req, res);
+    } catch (error) {
+      refuse(res, error, idTextOf(body));
+    }
   }
 
   /** `GET /:server/sse`: MCP clients name the type of the stream in `Accept`, simple ones do not (R-120). */
@@ -69,7 +73,7 @@ export class Door {
   }
 
   #serve(name: string, verdict: Verdict, req: IncomingMessage, res: ServerResponse): void {
-    underId(idOf(verdict), res, () => {
+    try {
       switch (verdict.is) {
         case 'simple':
           return postSimple(this.#fleet.get(name), this.#world, verdict.body, verdict.accepted, req, res);
@@ -82,18 +86,16 @@ export class Door {
         case 'refused':
           throw verdict.error;
       }
-    });
+    } catch (error) {
+      refuse(res, error, idOf(verdict));
+    }
   }
 }
 
-/** Serves a request. What it is refused with is answered under its id, where one could be read. */
-function underId(idText: string | undefined, res: ServerResponse, serve: () => void): void {
-  try {
-    serve();
-  } catch (error) {
-    if (error instanceof ProxyError && idText !== undefined) return fault(res, error, idText);
-    throw error;
-  }
+/** Answers a refusal under the id of its request, where one could be read. What is no refusal is thrown on. */
+function refuse(res: ServerResponse, error: unknown, idText: string | undefined): void {
+  if (!(error instanceof ProxyError && idText !== undefined)) throw error;
+  fault(res, error, idText);
 }
 
 /** The id of the request that a verdict is about, as it was written. */
