@@ -109,8 +109,11 @@ export function listen(options: ListenOptions): Promise<HttpServer> {
   });
   server.on('clientError', (error: NodeJS.ErrnoException, stream) => {
     const socket = stream as Socket;
-    const answering = connections.get(socket)?.some((res) => res.headersSent);
-    if (!socket.writable || answering === true) return void socket.destroy(); // it can take no other answer
+    const open = connections.get(socket) ?? [];
+    const last = open.at(-1);
+    const isBehind = last?.req.complete === true; // behind whole requests, whose answers a refusal would be taken for
+    if (!socket.writable || open.some((res) => res.headersSent) || (open.length > 1 && !isBehind)) return void socket.destroy(); // it can take no other answer
+    if (isBehind) return void last.setHeader('connection', 'close'); // they come, and then the end
     const refusal = refusalOf(error);
     const body = encodeError('null', refusal.toRpc());
     const status = `HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}\r\n`;

@@ -211,6 +211,29 @@ test('garbage behind a request does not take its answer away', async (t) => {
   assert.match(text, /^HTTP\/1\.1 200 /);
 });
 
+test('garbage behind requests that wait is not taken for their answers: they come, in order, and then the end', async (t) => {
+  const server = await open(t);
+  const client = await connect(server.port);
+  client.write(`${GET}${GET}garbage\r\n\r\n`);
+  await until(() => server.handled.length === 2, 'the requests');
+  client.write('more of it\r\n\r\n');
+  for (const { res } of server.handled) json(res, 200, OK);
+  assert.equal(await client.ended, 'end');
+  assert.equal(client.received.toString().match(/HTTP\/1.1 200 OK/g)?.length, 2, String(client.received));
+  assert.equal(client.received.toString().match(/HTTP\/1.1/g)?.length, 2);
+  client.close();
+});
+
+test('a body that breaks behind a request that waits ends the connection without an answer that looks like the other\'s', async (t) => {
+  const server = await open(t);
+  const client = await connect(server.port);
+  client.write(`${GET}POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n`);
+  await client.ended;
+  assert.equal(client.received.length, 0, String(client.received));
+  await until(() => server.handled.every(({ closed }) => closed), 'the end of both requests');
+  client.close();
+});
+
 test('garbage behind a stream that has begun ends it without a second answer in it', async (t) => {
   const server = await open(t, {}, (_req, res) => void res.writeHead(200, { 'content-type': 'text/event-stream' }).write(': hello\n\n'));
   const client = await connect(server.port);
