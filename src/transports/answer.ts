@@ -44,6 +44,8 @@ export function streamed(res: ServerResponse, sse: SseOptions, messages: readonl
   stream.end();
 }
 
+const [OPENING, COMMA, CLOSING] = [Buffer.from('['), Buffer.from(','), Buffer.from(']')];
+
 /**
  * Answers a batch: an array in the order of its requests, or one event each for a client that takes streams only; with
  * status `accepted` if nothing in it needs an answer. Yields the requests to send on their way, and what settles each.
@@ -66,7 +68,8 @@ export function* answerBatch(
     const settle = (answer: Answer): void => {
       answers[k] = encoded(answer, idText);
       if (--left > 0) return;
-      if (accepts.json) json(res, 200, Buffer.from(`[${answers.map((each) => each.toString('latin1')).join()}]`, 'latin1'));
+      // In parts: together they may be longer than a string can be.
+      if (accepts.json) json(res, 200, [OPENING, ...answers.flatMap((each, k) => (k === 0 ? each : [COMMA, each])), CLOSING]);
       else streamed(res, sse, answers);
     };
     if (message.kind === 'request') yield [message, settle];
