@@ -7,6 +7,7 @@ import { EventEmitter } from 'node:events';
 
 export class FakeResponse extends EventEmitter {
   status = 0;
+  statusCode = 200;
   /** @type {Record<string, string>} */
   headers = {};
   headersSent = false;
@@ -14,6 +15,7 @@ export class FakeResponse extends EventEmitter {
   destroyed = false;
   writableLength = 0;
   socket = Object.assign(new EventEmitter(), { bytesWritten: 0 });
+  req = { socket: this.socket };
   #text = '';
   #onMessage;
   #fail;
@@ -64,6 +66,7 @@ export class FakeResponse extends EventEmitter {
   end(/** @type {Buffer | string | undefined} */ bytes, /** @type {BufferEncoding} */ encoding = 'utf8') {
     if (bytes !== undefined) this.write(bytes, encoding);
     if (this.over) return;
+    if (!this.headersSent) this.writeHead(this.statusCode);
     this.writableEnded = true;
     if (!this.streams && this.#text.trimStart().startsWith('{')) this.#onMessage({ text: this.#text, event: 'message', eventId: undefined });
     queueMicrotask(() => this.emit('close'));

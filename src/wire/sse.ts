@@ -30,9 +30,9 @@ export class SseStream {
   readonly #res: ServerResponse;
   readonly #options: SseOptions;
   readonly #onClose: () => void;
-  readonly #socket: Socket | null;
+  readonly #socket: Socket;
   #timer: Timer | undefined;
-  readonly #endProbe: (() => void) | undefined;
+  readonly #endProbe: () => void;
   #lastWrite: number;
   #progress = '';
   #progressAt: number;
@@ -47,8 +47,8 @@ export class SseStream {
     res.writeHead(200, SSE_HEAD);
     res.flushHeaders();
     res.once('close', () => this.#gone());
-    this.#socket = res.socket;
-    this.#endProbe = this.#socket === null ? undefined : probeAtEnd(this.#socket, options.clock, () => this.#comment());
+    this.#socket = res.req.socket;
+    this.#endProbe = probeAtEnd(this.#socket, options.clock, () => this.#comment());
     if (res.destroyed) queueMicrotask(() => this.#gone()); // not before whoever opens it knows it
     else this.#tick(options.limits.keepAliveMs);
   }
@@ -94,7 +94,7 @@ export class SseStream {
 
   #gone(): void {
     this.#timer?.cancel();
-    this.#endProbe?.();
+    this.#endProbe();
     this.#leave();
   }
 
@@ -103,8 +103,9 @@ export class SseStream {
       const { clock, limits } = this.#options;
       const now = clock.now();
       const queued = this.#res.writableLength;
-      const progress = `${(this.#socket?.bytesWritten ?? 0) - queued} ${inKernelsHands(this.#socket)}`;
-      if (queued === 0 || progress !== this.#progress) {
+      const progress = `${this.#socket.bytesWritten - queued} ${inKernelsHands(this.#socket)}`;
+      const isInLine = this.#res.socket === null; // behind another answer, which may take as long as it takes
+      if (queued === 0 || isInLine || progress !== this.#progress) {
         this.#progress = progress;
         this.#progressAt = now;
       } else if (now - this.#progressAt >= limits.sseStallMs) {
@@ -119,6 +120,6 @@ export class SseStream {
 }
 
 /** What is left of the one write that is under way: without it, a big event looks stalled until its last byte. */
-function inKernelsHands(socket: Socket | null): number {
-  return (socket as { _handle?: { writeQueueSize?: number } } | null)?._handle?.writeQueueSize ?? 0;
+function inKernelsHands(socket: Socket): number {
+  return (socket as { _handle?: { writeQueueSize?: number } })._handle?.writeQueueSize ?? 0;
 }

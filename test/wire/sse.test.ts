@@ -271,6 +271,20 @@ test('a stream that waits behind another answer on its connection keeps what is 
   await until(() => second.closed() === 1 && clock.pending === 0, 'both streams are closed');
 });
 
+test('a stream that waits behind another answer is not cut off for it, however long that takes', async (t) => {
+  const { open, clock, opened } = await serve(t);
+  const first = await open.raw();
+  first.connection.write('GET /second HTTP/1.1\r\nHost: x\r\n\r\n');
+  await until(() => opened.length === 2, 'the second stream is open');
+  const second = opened[1]!;
+  await clock.run(10 * 60_000);
+  first.stream.end();
+  assert.equal(second.stream.write(encodeEvent('message', 'of the second')), true);
+  await first.connection.until((text) => text.includes('of the second'));
+  first.connection.abort();
+  await until(() => second.closed() === 1 && clock.pending === 0, 'both streams are closed');
+});
+
 test('a stream that has ended leaves nothing behind on a connection that goes on', async (t) => {
   const { url, opened, clock } = await serve(t);
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
