@@ -7,7 +7,8 @@ import type { World } from '../config/world.ts';
 import { parseAccept } from '../http/accept.ts';
 import { readJsonBody } from '../http/body.ts';
 import { fault } from '../http/reply.ts';
-import { classify, classifyInline, idTextOf, type Verdict } from '../protocol/classify.ts';
+import { badVersion, classify, classifyInline, idTextOf, type Verdict } from '../protocol/classify.ts';
+import { isModern } from '../protocol/revisions.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import { readMessage } from '../wire/jsonrpc.ts';
 import { versionOf } from './answer.ts';
@@ -63,13 +64,15 @@ export class Door {
 
   /** `GET /:server/sse`: MCP clients name the type of the stream in `Accept`, simple ones do not (R-120). */
   sse(name: string, req: IncomingMessage, res: ServerResponse): void {
+    const server = this.#fleet.get(name);
+    if (isModern(versionOf(req))) throw badVersion(String(versionOf(req)));
     const asked = queryOf(req).get('endpoint');
     const { origin = `http://${req.headers.host}`, basePath, sseEndpoint } = this.#options;
     const form = asked === 'json' || asked === 'uri' ? asked : sseEndpoint;
     const plain = form === 'auto' ? parseAccept(req.headers.accept).sse : form === 'uri';
     const path = `${basePath}/${encodeURIComponent(name)}/message`;
-    if (plain) this.#httpSse.stream(name, path, res);
-    else streamSimple(this.#fleet.get(name), this.#world, origin + path, res);
+    if (plain) this.#httpSse.stream(name, server, path, res);
+    else streamSimple(server, this.#world, origin + path, res);
   }
 
   #serve(name: string, verdict: Verdict, req: IncomingMessage, res: ServerResponse): void {

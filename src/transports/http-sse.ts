@@ -28,8 +28,7 @@ export class HttpSseTransport {
   }
 
   /** `GET /:server/sse` of an MCP client. `path`: where it posts. */
-  stream(name: string, path: string, res: ServerResponse): void {
-    const server = this.#fleet.get(name);
+  stream(name: string, server: McpServer, path: string, res: ServerResponse): void {
     this.#sessions.reserve(name)('used');
     const session: Session = new Session(name, server, res, this.#fleet, this.#world, () => this.#sessions.end(session, sessionClosed()));
     this.#sessions.add(session);

@@ -300,6 +300,10 @@ test('a version header is ignored, unless it is of a revision without sessions',
   for (const version of ['2026-07-28', ' 2026-07-28 ', '2027-01-01']) {
     const reply = await client.send({ jsonrpc: '2.0', id: 1, method: 'ping' }, { 'MCP-Protocol-Version': version });
     assert.deepEqual([reply.status, reply.json().error.data.reason], [400, 'bad_version'], version);
+    for (const Accept of ['text/event-stream', '*/*']) {
+      const refused = await request(shared.url('/x/sse'), { headers: { Accept, 'MCP-Protocol-Version': version } });
+      assert.deepEqual([refused.status, refused.json().error.data.reason], [400, 'bad_version'], `GET ${version}`);
+    }
   }
 });
 
