@@ -40,7 +40,7 @@ export function requests(/** @type {Source} */ source, /** @type {number} */ see
   for (const { header, path } of source.paramHeaders(JSON.parse(texts.object({ inputSchema: texts.value(4) })))) assert.ok(header !== '' && path.length > 0);
   for (const each of ['sampling/createMessage', 'elicitation/create', 'roots/list']) assert.ok(['string', 'undefined'].includes(typeof source.inputResponseProblem(each, JSON.parse(texts.value()))));
   const accepts = source.parseAccept(Array.from({ length: dice.roll(4) }, () => dice.of(['*/*', 'application/json', 'text/event-stream', ';q=0', ';q=x', ',', ' ', 'a/b;c="d,e"'])).join(dice.of(['', ', '])));
-  assert.deepEqual(Object.values(accepts).map((each) => typeof each), ['boolean', 'boolean']);
+  assert.deepEqual(Object.values(accepts).map((each) => typeof each), ['boolean', 'boolean', 'boolean']);
   return 1;
 }
 

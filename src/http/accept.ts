@@ -3,10 +3,13 @@
 export interface Accepts {
   readonly json: boolean;
   readonly sse: boolean;
+  /** The same where there is nothing but a stream: asked for that, a wildcard does. */
+  readonly stream: boolean;
 }
 
 const JSON_RANGES = ['application/json', 'application/*', '*/*'];
 const SSE_RANGES = ['text/event-stream'];
+const STREAM_RANGES = [...SSE_RANGES, 'text/*', '*/*'];
 
 /** The last header that was read: most requests say the same. */
 let last: readonly [header: string, accepts: Accepts] | undefined;
@@ -16,7 +19,7 @@ let last: readonly [header: string, accepts: Accepts] | undefined;
  * read a stream. JSON where it is listed, by wildcard, or where there is no Accept at all.
  */
 export function parseAccept(header: string | undefined): Accepts {
-  if (header === undefined || header.trim() === '') return { json: true, sse: false };
+  if (header === undefined || header.trim() === '') return { json: true, sse: false, stream: false };
   if (last?.[0] !== header) last = [header, read(header)];
   return last[1];
 }
@@ -32,5 +35,5 @@ function read(header: string): Accepts {
   }
   // The most specific range decides: "application/json;q=0, */*" is no JSON.
   const takes = (ranges: readonly string[]) => (quality.get(ranges.find((range) => quality.has(range)) ?? '') ?? 0) > 0;
-  return { json: takes(JSON_RANGES), sse: takes(SSE_RANGES) };
+  return { json: takes(JSON_RANGES), sse: takes(SSE_RANGES), stream: takes(STREAM_RANGES) };
 }

@@ -74,10 +74,7 @@ export class StreamableHttpTransport {
   stream(name: string, req: IncomingMessage, res: ServerResponse): void {
     this.#fleet.get(name);
     const session = this.#addressed(name, req, res);
-    const accept = req.headers.accept;
-    if (!parseAccept(accept).sse && !/\*\/\*|text\/\*/.test(accept ?? '')) {
-      throw new ProxyError('not_acceptable', 'Not Acceptable: this stream is text/event-stream');
-    }
+    if (!parseAccept(req.headers.accept).stream) throw new ProxyError('not_acceptable', 'Not Acceptable: this stream is text/event-stream');
     session.attach(req.headers['last-event-id']?.toString(), res);
   }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseAccept } from '../../src/http/accept.ts';
+import { parseAccept as parse } from '../../src/http/accept.ts';
 
 const JSON_ONLY = 'JSON';
 const SSE_ONLY = 'SSE';
@@ -63,6 +63,12 @@ const table: readonly (readonly [header: string | undefined, takes: string])[] =
   ['text/event-stream;q=high', SSE_ONLY],
 ];
 
+/** What is asked where there is a choice. */
+function parseAccept(header: string | undefined): object {
+  const { json, sse } = parse(header);
+  return { json, sse };
+}
+
 for (const [header, takes] of table) {
   test(`Accept: ${header === undefined ? 'none at all' : JSON.stringify(header)} takes ${takes}`, () => {
     assert.deepEqual(parseAccept(header), { json: takes === JSON_ONLY || takes === BOTH, sse: takes === SSE_ONLY || takes === BOTH });
@@ -75,4 +81,9 @@ test('empty elements of the list mean nothing', () => {
     const expected = { json: takes === JSON_ONLY || takes === BOTH, sse: takes === SSE_ONLY || takes === BOTH };
     for (const padded of [`${header},`, `,${header}`, `, ,${header}, `, header.replaceAll(',', ' , ,')]) assert.deepEqual(parseAccept(padded), expected, padded);
   }
+});
+
+test('where there is nothing but a stream a wildcard takes it, unless the type itself is refused', () => {
+  for (const header of ['text/event-stream', 'text/*', '*/*', 'text/html, */*;q=0.1', 'TEXT/*;q=0.5', '*/*;q=0, text/event-stream']) assert.equal(parse(header).stream, true, header);
+  for (const header of [undefined, '', 'text/html', '*', '*/*;q=0', 'text/*;q=0, */*', 'text/event-stream;q=0, */*', 'application/*']) assert.equal(parse(header).stream, false, header);
 });

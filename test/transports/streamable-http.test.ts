@@ -296,7 +296,9 @@ describe('GET', () => {
     const session = await openSession(t, proxy);
     const modern = await request(mcp, { headers: { ...session.headers, 'MCP-Protocol-Version': '2026-07-28' } });
     assert.deepEqual([modern.status, modern.headers.allow], [405, 'POST']);
-    assert.equal((await request(mcp, { headers: { ...session.headers, Accept: 'text/html' } })).status, 406);
+    for (const accept of ['text/html', '*/*;q=0', 'text/event-stream;q=0, */*']) {
+      assert.equal((await request(mcp, { headers: { ...session.headers, Accept: accept } })).status, 406, accept);
+    }
     for (const accept of ['*/*', 'text/event-stream;q=0.1, text/html']) {
       const stream = await openSse(mcp, { ...session.headers, Accept: accept });
       t.after(() => stream.close());
