@@ -292,7 +292,10 @@ class PostExchange implements SessionExchange {
     this.#accepts = accepts;
     this.#res = res;
     const { deadlines, limits } = session.world;
-    if (accepts.sse) this.#upgrade = deadlines.add(limits.sseAfterMs, () => void this.#streaming());
+    if (!accepts.sse) return;
+    this.#upgrade = deadlines.add(limits.sseAfterMs, () => {
+      if (this.streams) this.#streaming(); // a client that has left would not know the stream by its id
+    });
   }
 
   get streams(): boolean {
@@ -319,7 +322,7 @@ class PostExchange implements SessionExchange {
   #streaming(): LogicalStream {
     if (this.#stream === undefined) {
       this.#stream = this.#session.newStream();
-      if (!this.#res.destroyed) this.#session.connect(this.#stream, this.#res);
+      this.#session.connect(this.#stream, this.#res);
     }
     return this.#stream;
   }

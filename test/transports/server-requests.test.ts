@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
+import { LIMITS } from '../../src/config/limits.ts';
 import { fakeClock, type FakeClock } from '../support/clock.ts';
 import { until } from '../support/files.ts';
 import type { SseStream } from '../support/http.ts';
@@ -116,6 +117,22 @@ describe('a question during the only call', () => {
     const question = await hears(get);
     await reply(session, question.id);
     assert.deepEqual((await told(await call)).result, accepted);
+  });
+
+  test('goes to the standalone stream where the client left before the call had a stream, however long ago', async (t) => {
+    const clock = fakeClock();
+    const proxy = await one(t, { clock });
+    const session = await openSession(t, proxy, 'x', { capabilities: ABLE });
+    const get = await session.get();
+    const call = await proxy.open('x', 'tools/call', { name: 'ask', arguments: { method: ELICIT[0], params: FORM, after: 'go' } }, session.headers);
+    call.abort();
+    await session.call('ping'); // the proxy has seen it leave
+    await clock.run(LIMITS.sseAfterMs);
+    await session.tool('release', { key: 'go' });
+    const question = await hears(get);
+    assert.equal(question.method, 'elicitation/create');
+    await reply(session, question.id);
+    await inFlight(proxy, 0);
   });
 
   test('goes to the newest of several calls of the session (R-59c)', async (t) => {
