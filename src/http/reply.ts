@@ -19,7 +19,9 @@ export function json(res: ServerResponse, status: number, body: Buffer | readonl
 
 /** Answers without a body. */
 export function empty(res: ServerResponse, status: number): void {
-  if (!res.headersSent && !res.destroyed) res.writeHead(status).end();
+  if (res.headersSent || res.destroyed) return;
+  res.statusCode = status;
+  res.end(); // of no bytes; behind `writeHead`, Node would announce chunks
 }
 
 /** Answers with a fault, under the id of the request where it could be read. */

@@ -44,7 +44,7 @@ export class HttpSseTransport {
     if (isModern(versionOf(req))) throw new ProxyError('bad_version', 'Unsupported protocol version on this path');
     if (body.kind === 'malformed') throw malformedError(body);
     if (body.kind === 'batch') throw new ProxyError('invalid_request', 'Invalid Request: this transport has no batches');
-    res.writeHead(202, { 'content-type': 'text/plain' }).end('Accepted');
+    res.writeHead(202, { 'content-type': 'text/plain', 'content-length': 8 }).end('Accepted');
     session.take(body);
   }
 }

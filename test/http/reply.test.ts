@@ -59,6 +59,7 @@ test('empty sends a status and no body', async (t) => {
     assert.equal(reply.status, status);
     assert.equal(reply.text, '');
     assert.equal(reply.headers['content-type'], undefined);
+    assert.deepEqual([reply.headers['content-length'], reply.headers['transfer-encoding']], [status === 202 ? '0' : undefined, undefined]);
   }
 });
 
