@@ -66,7 +66,7 @@ class Session implements Registered {
     this.#join = (server) =>
       new Client(server, world, {
         carrier: () => (message) => this.write('message', message),
-        hear: (_, frame) => void this.#stream.write(frame),
+        hear: (_, frame) => this.#stream.write(frame),
         open: () => true,
         onServerEnd: onEnd,
       });

@@ -38,12 +38,12 @@ export function postSimple(
 /** `GET /:server/sse`: opened at once, whatever state the server is in. `uri`: where the client posts. */
 export function streamSimple(server: McpServer, world: World, uri: string, res: ServerResponse): void {
   const stream: SseStream = new SseStream(res, world, () => server.leave(listener));
-  const send = (event: string, data: unknown): void => void stream.write(encodeEvent(event, JSON.stringify(data)));
+  const send = (event: string, data: unknown): void => stream.write(encodeEvent(event, JSON.stringify(data)));
   const failed = (error: string): void => send('error', { error });
   const listener: Listener = {
     holder: SIMPLE,
     open: true,
-    hear: (_, frame) => void stream.write(frame),
+    hear: (_, frame) => stream.write(frame),
     failed,
     onServerEnd() {
       send('close', {});
@@ -58,7 +58,7 @@ export function streamSimple(server: McpServer, world: World, uri: string, res: 
 
 function postRequest(server: McpServer, world: World, request: RpcRequest, accepts: Accepts, res: ServerResponse): void {
   let stream: SseStream | undefined;
-  const say = (message: Buffer): void => void (stream ??= new SseStream(res, world)).write(encodeEvent('message', oneLine(message)));
+  const say = (message: Buffer): void => (stream ??= new SseStream(res, world)).write(encodeEvent('message', oneLine(message)));
   const { idText } = request;
   const exchange = new SimpleExchange(idText, accepts.sse ? say : undefined, (answer) => {
     if (stream === undefined && answered(res, accepts, answer, idText)) return;

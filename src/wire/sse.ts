@@ -57,19 +57,12 @@ export class SseStream {
     return this.#open;
   }
 
-  /**
-   * Writes one encoded event. A reader that fell behind is cut off when the next event is due; one big event
-   * alone is no crime. `false`: nobody will read it.
-   */
-  write(frame: Buffer): boolean {
-    if (!this.#open || cutOff(this.#res)) return false;
-    if (this.#res.writableLength > this.#options.limits.sseQueueBytes) {
-      this.#res.destroy();
-      return false;
-    }
+  /** Writes one encoded event. A reader that fell behind is cut off when the next event is due; one big event alone is no crime. */
+  write(frame: Buffer): void {
+    if (!this.#open || cutOff(this.#res)) return;
+    if (this.#res.writableLength > this.#options.limits.sseQueueBytes) return void this.#res.destroy();
     this.#lastWrite = this.#options.clock.now();
     this.#res.write(frame);
-    return true;
   }
 
   /** Ends the stream after what was written; safe to call twice. */
