@@ -297,12 +297,7 @@ function nameOf(raw: Buffer, at: number, end: number): string {
   const plain = plainText(raw, at, end);
   if (plain !== undefined) return plain;
   const text = raw.toString('latin1', at + 1, end - 1);
-  if (!text.includes('\\')) return text;
-  try {
-    return Buffer.from(JSON.parse(raw.toString('utf8', at, end)) as string).toString('latin1');
-  } catch {
-    return text; // not JSON
-  }
+  return text.includes('\\') ? Buffer.from(JSON.parse(raw.toString('utf8', at, end)) as string).toString('latin1') : text;
 }
 
 /** The value that is written there; `undefined` where there is none, or nothing that is JSON. */
