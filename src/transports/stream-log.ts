@@ -52,8 +52,7 @@ export class LogicalStream {
   /** When it is forgotten, once it is complete. */
   expiry: Deadline | undefined;
   readonly #log: StreamLog;
-  readonly #primes: boolean;
-  readonly #retryMs: number;
+  readonly #retryMs: number | undefined;
   #seq = 0;
   #delivered = 0;
   /** Open connections, the newest last; only that one receives (R-92). */
@@ -61,10 +60,10 @@ export class LogicalStream {
   #complete = false;
   #held = false;
 
-  constructor(id: string, log: StreamLog, primes: boolean, retryMs: number) {
+  /** `retryMs`: what its readers are primed with, where they understand that (R-91). */
+  constructor(id: string, log: StreamLog, retryMs: number | undefined) {
     this.id = id;
     this.#log = log;
-    this.#primes = primes;
     this.#retryMs = retryMs;
   }
 
@@ -85,7 +84,7 @@ export class LogicalStream {
 
   /** Adds a connection and sends what it lacks: everything after `seq`, or what nobody has received yet. */
   attach(connection: SseStream, seq?: number): void {
-    if (seq === undefined && this.#primes) {
+    if (seq === undefined && this.#retryMs !== undefined) {
       connection.write(Buffer.from(`id: ${this.id}-${this.#delivered}\nretry: ${this.#retryMs}\ndata: \n\n`));
     }
     this.#connections.push(connection);

@@ -134,11 +134,9 @@ class Session implements Registered {
   usedAt: number;
   readonly #hooks: SessionHooks;
   readonly #log: StreamLog;
-  /** The standalone one and those of POSTs, by id. */
+  /** The standalone one and those of POSTs, by id; those that are complete in the order in which they became so. */
   readonly #streams = new Map<string, LogicalStream>();
   readonly #standalone: LogicalStream;
-  /** Those that are complete, oldest first. */
-  readonly #finished = new Set<LogicalStream>();
   #connections = 0;
 
   constructor(serverName: string, server: McpServer, revision: Revision, world: World, hooks: SessionHooks) {
@@ -224,7 +222,7 @@ class Session implements Registered {
   }
 
   newStream(): LogicalStream {
-    const stream = new LogicalStream(this.#hooks.streamId(), this.#log, this.revision.primes, this.world.limits.retryMs);
+    const stream = new LogicalStream(this.#hooks.streamId(), this.#log, this.revision.primes ? this.world.limits.retryMs : undefined);
     this.#streams.set(stream.id, stream);
     return stream;
   }
@@ -245,9 +243,10 @@ class Session implements Registered {
     const { deadlines, limits } = this.world;
     stream.end();
     stream.expiry = deadlines.add(limits.finishedStreamMs, () => this.#forget(stream));
-    this.#finished.add(stream);
-    const [oldest = stream] = this.#finished;
-    if (this.#finished.size > limits.logEvents) this.#forget(oldest);
+    this.#streams.delete(stream.id);
+    this.#streams.set(stream.id, stream);
+    const finished = [...this.#streams.values()].filter(({ complete }) => complete);
+    if (finished.length > limits.logEvents) this.#forget(finished[0] as LogicalStream);
   }
 
   close(why: ProxyError): void {
@@ -261,7 +260,6 @@ class Session implements Registered {
 
   #forget(stream: LogicalStream): void {
     stream.expiry?.cancel();
-    this.#finished.delete(stream);
     this.#streams.delete(stream.id);
     this.#log.forget(stream);
   }

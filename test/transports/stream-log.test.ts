@@ -36,7 +36,7 @@ class Connection {
 const ROOMY: LogBounds = { logEvents: 1_000, logBytes: 1_000_000 };
 
 function streamOf(log = new StreamLog(ROOMY), { id = 'a', primes = false } = {}): LogicalStream {
-  return new LogicalStream(id, log, primes, 3_000);
+  return new LogicalStream(id, log, primes ? 3_000 : undefined);
 }
 
 /** Message n is the JSON string of n. */
