@@ -122,6 +122,11 @@ test('a request with more than one Host is refused, whichever of them is allowed
   }
 });
 
+test('other headers with names as long as that of Host are none', async (t) => {
+  const url = await guarded(t, {});
+  assert.equal((await request(url, { headers: { From: 'a@b.example', Date: 'today', DNT_: '1' } })).status, 200);
+});
+
 test('the verdict on a Host does not depend on how many others came before it', async (t) => {
   const url = await guarded(t, {});
   for (let port = 1; port <= 100; port++) {

@@ -6,6 +6,7 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, test, type TestContext } from 'node:test';
+import { systemClock } from '../../src/base/clock.ts';
 import { LIMITS } from '../../src/config/limits.ts';
 import { listen } from '../../src/http/server.ts';
 import { createProxy, type LogEntry } from '../../src/proxy.ts';
@@ -573,4 +574,43 @@ test('a client that left before its request was looked at leaves nothing behind'
   t.after(() => stream.close());
   assert.deepEqual(log.filter(({ event }) => event === 'internal').map(({ message }) => message), []);
   assert.equal(stream.status, 200, 'the one place was still free');
+});
+
+test('a bug that initialize meets is logged once, its answer is an event, and the session goes on', async (t) => {
+  const log: LogEntry[] = [];
+  let broken = false;
+  const proxy = createProxy({
+    config: { mcpServers: { x: { ...node('server.mjs'), isolation: 'session' } } },
+    env: { PATH: process.env['PATH'] },
+    log: { level: 'error', write: (entry) => void log.push(entry) },
+    world: {
+      clock: {
+        ...systemClock,
+        now() {
+          if (broken && new Error().stack?.includes('forSession')) throw new Error('the bug'); // where a session gets a process of its own
+          return systemClock.now();
+        },
+      },
+    },
+  });
+  const server = await listen({ port: 0, host: '127.0.0.1', limits: LIMITS, handle: proxy.listener, onDrop: () => {} });
+  t.after(async () => {
+    await proxy.close();
+    await server.close(0);
+  });
+  const origin = `http://127.0.0.1:${server.port}`;
+  const stream = await openSse(`${origin}/x/sse`, { Accept: 'text/event-stream' });
+  const { data: endpoint } = await stream.event('endpoint');
+  const send = (id: number, method: string): Promise<Reply> => post(origin + endpoint, { jsonrpc: '2.0', id, method, params: { protocolVersion: '2024-11-05', capabilities: {} } });
+  broken = true;
+  const reply = await send(1, 'initialize');
+  assert.deepEqual([reply.status, reply.text], [202, 'Accepted']);
+  const { id, error } = await nextMessage(stream);
+  assert.deepEqual([id, error], [1, { code: -32603, message: 'Internal error', data: { source: 'mcp-proxy', reason: 'internal' } }]);
+  assert.deepEqual(log.map(({ level, event }) => [level, event]), [['error', 'internal']]);
+  assert.match(String(log[0]?.message), /^internal error at POST \/x\/message: Error: the bug\n/);
+  broken = false;
+  await send(2, 'initialize');
+  assert.equal((await nextMessage(stream)).result.protocolVersion, '2024-11-05');
+  await stream.close();
 });

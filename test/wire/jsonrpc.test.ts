@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { test } from 'node:test';
 import { answerId } from '../../src/wire/envelope.ts';
-import { areUtf8, BIG_BYTES, encodeCall, encodeError, encodeResult, isAnswer, isObject, paramsOf, readMessage, textOf, type RpcMessage } from '../../src/wire/jsonrpc.ts';
+import { areUtf8, BIG_BYTES, encodeCall, encodeError, encodeResult, isAnswer, isObject, metaOf, paramsOf, readMessage, textOf, withId, type RpcMessage } from '../../src/wire/jsonrpc.ts';
 import { LONG_STRINGS, nested, SPACES, STRINGS, thirds, VALUES } from './nasty.ts';
 
 const BOUNDS = { maxBatch: 4, maxMembers: 8 };
@@ -258,6 +258,26 @@ test('paramsOf gives the params decoded, whatever the size of the message, and a
     }
   }
   assert.deepEqual(paramsOf(read('{"jsonrpc":"2.0","method":"m"}') as RpcMessage), {});
+});
+
+test('metaOf gives one member of params._meta decoded, and nothing where there is none', () => {
+  const message = read('{"jsonrpc":"2.0","method":"m","params":{"a":1,"_meta":{"a":"ż\\n","b":{"c":[2]}}}}') as RpcMessage;
+  assert.deepEqual(['a', 'b', 'c'].map((name) => metaOf(message, name)), ['ż\n', { c: [2] }, undefined]);
+  assert.equal(metaOf(read('{"jsonrpc":"2.0","method":"m","params":{"a":1}}') as RpcMessage, 'a'), undefined);
+});
+
+test('withId puts another id where that of a response stands, and changes nothing else', () => {
+  for (const idText of ['1', '"a longer id than most"', 'null']) {
+    for (const raw of ['{"jsonrpc":"2.0","id":41,"result":{"id":1}}', '{"result":{"id":41}, "id" : "x" ,"jsonrpc":"2.0"}']) {
+      assert.equal(String(withId(Buffer.from(raw), idText)), raw.replace(/41,|"x"/, raw.includes('"x"') ? idText : `${idText},`));
+    }
+  }
+  const none = Buffer.from('{"jsonrpc":"2.0","error":{"id":1}}');
+  assert.equal(withId(none, '7'), none);
+});
+
+test('an object is no list and not null', () => {
+  assert.deepEqual([{}, { a: 1 }, Object.create(null), [], null, undefined, 'a', 1].map(isObject), [true, true, true, false, false, false, false, false]);
 });
 
 test('a hundred thousand levels are read like one', () => {
