@@ -8,17 +8,15 @@ import type { Link } from '../child/handshake.ts';
 import type { World } from '../config/world.ts';
 import { META } from '../protocol/methods.ts';
 import { MAX_MEMBERS } from '../protocol/text.ts';
-import { answerId, memberOf, oneLine, splice, spliceParts, type Edit, type ResultLayout, type Span } from '../wire/envelope.ts';
+import { answerId, isValue, memberOf, oneLine, resultLayoutOf, splice, spliceParts, type Edit, type ResultLayout, type Span } from '../wire/envelope.ts';
 import {
   areUtf8,
   BIG_BYTES,
   bytesOf,
   encodeCall,
   encodeResult,
-  isAnswer,
   joined,
   readMessage,
-  resultOf,
   textOf,
   type RpcMessage,
   type RpcNotification,
@@ -298,10 +296,10 @@ export class Relay {
     const line = joined(parts);
     const id = answerId(line);
     const call = id && this.#callOf(id.id);
-    if (id !== undefined && call !== undefined) {
-      // A modern client's result is about to be completed: what that needs is read in the same pass.
-      const result = call.exchange.caller.era === 'modern' ? resultOf(line, id, MAX_MEMBERS) : undefined;
-      if (result !== undefined || (line.length < BIG_BYTES ? isAnswer(line, id) : isUtf8(line))) return this.#answer(call, line, id, result);
+    if (id !== undefined && call !== undefined && isUtf8(line)) {
+      // A modern client's result is about to be completed: what that needs is read in the pass that judges it.
+      const result = call.exchange.caller.era === 'modern' && !id.isError ? resultLayoutOf(line, id.value, MAX_MEMBERS) : undefined;
+      if (result !== undefined || line.length >= BIG_BYTES || isValue(line, id.value)) return this.#answer(call, line, id, result);
     }
     const message = readMessage(line, this.#world.limits);
     if (message.kind === 'malformed') return link.note(Buffer.concat([line, NEWLINE]));

@@ -2,7 +2,7 @@
 // are its bytes, so the layout of the members that may have to change is kept with it.
 
 import { Buffer, isUtf8 } from 'node:buffer';
-import { duplicate, elements, isValue, layoutOf, memberOf, members, OPEN, OPEN_ARRAY, opening, resultLayoutOf, scalarOf, splice, spliceInPlace, valueOf, type AnswerId, type Edit, type Layout, type Member, type ResultLayout } from './envelope.ts';
+import { duplicate, elements, layoutOf, memberOf, members, OPEN, OPEN_ARRAY, opening, scalarOf, splice, spliceInPlace, valueOf, type Edit, type Layout, type Member } from './envelope.ts';
 
 export type Id = string | number;
 
@@ -110,16 +110,6 @@ export function areUtf8(parts: readonly Buffer[]): boolean {
 /** How many bytes a character of UTF-8 has, by its first one (RFC 3629, section 3). */
 function charBytes(first: number): number {
   return first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-}
-
-/** Whether a line with an id where servers write it is a response and no more; `false`: `readMessage` has to tell. */
-export function isAnswer(raw: Buffer, { value }: AnswerId): boolean {
-  return isUtf8(raw) && isValue(raw, value);
-}
-
-/** The result of such an answer, laid out in the pass that judges it, if it is an object. `limit`: of its members. */
-export function resultOf(raw: Buffer, { value, isError }: AnswerId, limit: number): ResultLayout | undefined {
-  return !isError && isUtf8(raw) ? resultLayoutOf(raw, value, limit) : undefined;
 }
 
 /** The parsed `params` of a message with its strings decoded, or an empty object. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { test } from 'node:test';
-import { answerId } from '../../src/wire/envelope.ts';
-import { areUtf8, BIG_BYTES, encodeCall, encodeError, encodeResult, isAnswer, isObject, metaOf, paramsOf, readMessage, textOf, withId, type RpcMessage } from '../../src/wire/jsonrpc.ts';
+import { answerId, isValue } from '../../src/wire/envelope.ts';
+import { areUtf8, BIG_BYTES, encodeCall, encodeError, encodeResult, isObject, metaOf, paramsOf, readMessage, textOf, withId, type RpcMessage } from '../../src/wire/jsonrpc.ts';
 import { LONG_STRINGS, nested, SPACES, STRINGS, thirds, VALUES } from './nasty.ts';
 
 const BOUNDS = { maxBatch: 4, maxMembers: 8 };
@@ -405,11 +405,11 @@ function generator(seed: number): () => number {
   };
 }
 
-test('isAnswer takes only what readMessage takes as a response under that id: answers of servers, and every change of one byte in them', () => {
+test('where answerId finds an id and a value beside it, readMessage finds a response under that id: answers of servers, and every change of one byte in them', () => {
   const [front, back] = ['{"jsonrpc":"2.0","id":41,"result":{"a":"ż]}"}}', '{"error":[{},"\\"}"],"jsonrpc":"2.0","id":41}'] as const;
   const isOne = (raw: Buffer): boolean => {
     const found = answerId(raw);
-    return found !== undefined && isAnswer(raw, found);
+    return found !== undefined && isUtf8(raw) && isValue(raw, found.value);
   };
   for (const text of [front, back]) assert.equal(isOne(Buffer.from(text)), true, text);
   const others = [',"id":41', ',"id":7', ',"result":{}', ',"error":{}', ',"x":1', ',"jsonrpc":"2.0"', ' ', '\n', '}', ',', '"'];
