@@ -126,6 +126,11 @@ test('duplicate tells the first name that occurs again', () => {
   assert.equal(first('toString', 'constructor', 'hasOwnProperty'), undefined);
   assert.equal(first('', ''), '');
   assert.equal(first('\\ud83e\\udd8a', '🦊'), latin1('🦊'));
+  for (let count = 1; count <= 20; count++) {
+    const names = Array.from({ length: count }, (_, k) => `k${k}`);
+    assert.equal(first(...names), undefined);
+    for (let j = 1; j < count; j++) for (let i = 0; i < j; i++) assert.equal(first(...names.with(j, `k${i}`)), `k${i}`, `${i} and ${j} of ${count}`);
+  }
 });
 
 test('removal and splice take members out, whichever they are, and leave the others as they were written', () => {
