@@ -224,6 +224,19 @@ test('garbage behind requests that wait is not taken for their answers: they com
   client.close();
 });
 
+test('what comes behind a request that closes the connection is not handled, and does not take its answer away', async (t) => {
+  const server = await open(t);
+  const client = await connect(server.port);
+  client.write(GET.replace('Host', 'Connection: close\r\nHost') + GET);
+  await until(() => server.handled.length === 1, 'the request');
+  await turns();
+  json(server.handled[0].res, 200, OK);
+  assert.equal(await client.ended, 'end');
+  assert.match(client.received.toString(), /^HTTP\/1.1 200 OK\r\n.*\{"ok":true\}$/s);
+  assert.equal(server.handled.length, 1);
+  client.close();
+});
+
 test('a body that breaks behind a request that waits ends the connection without an answer that looks like the other\'s', async (t) => {
   const server = await open(t);
   const client = await connect(server.port);
