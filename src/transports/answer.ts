@@ -7,7 +7,7 @@ import { empty, fault, json } from '../http/reply.ts';
 import { malformedError, strayResponse } from '../protocol/classify.ts';
 import type { Answer } from '../relay/exchange.ts';
 import { oneLine } from '../wire/envelope.ts';
-import { encodeError, joined, type Batch, type RpcRequest } from '../wire/jsonrpc.ts';
+import { encodeError, joined, type Batch, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { encodeEvent, SseStream, type SseOptions } from '../wire/sse.ts';
 
 /** An answer as the bytes of a JSON-RPC response. */
@@ -48,19 +48,22 @@ const [OPENING, COMMA, CLOSING] = [Buffer.from('['), Buffer.from(','), Buffer.fr
 
 /**
  * Answers a batch: an array in the order of its requests, or one event each for a client that takes streams only; with
- * status `accepted` if nothing in it needs an answer. Yields the requests to send on their way, and what settles each.
+ * status `accepted` if nothing in it needs an answer. `notify` takes its notifications; yields the requests to send on their
+ * way, and what settles each. A client that can take no answer is told so before anything is sent.
  * @throws ProxyError `not_acceptable`
  */
 export function* answerBatch(
   messages: Batch['messages'],
   accepted: number,
+  notify: (notification: RpcNotification) => void,
   req: IncomingMessage,
   res: ServerResponse,
   sse: SseOptions,
 ): Generator<[request: RpcRequest, settle: (answer: Answer) => void]> {
   const answering = messages.filter(({ kind }) => kind !== 'notification');
-  if (answering.length === 0) return empty(res, accepted);
-  const accepts = acceptable(req);
+  const accepts = answering.length === 0 ? undefined : acceptable(req);
+  for (const message of messages) if (message.kind === 'notification') notify(message);
+  if (accepts === undefined) return empty(res, accepted);
   const answers: Buffer[] = [];
   let left = answering.length;
   for (const [k, message] of answering.entries()) {

@@ -27,9 +27,8 @@ export function postSimple(
     server.notify(body);
     return empty(res, accepted);
   }
-  for (const message of body.messages) if (message.kind === 'notification') server.notify(message);
   const exchanges = new Map<SimpleExchange, RpcRequest>();
-  for (const [request, settle] of answerBatch(body.messages, accepted, req, res, world)) {
+  for (const [request, settle] of answerBatch(body.messages, accepted, (notification) => server.notify(notification), req, res, world)) {
     exchanges.set(new SimpleExchange(request.idText, undefined, settle), request);
   }
   dispatch(server, res, exchanges);

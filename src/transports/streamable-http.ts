@@ -185,9 +185,9 @@ class Session implements Registered {
 
   batch(batch: Batch, req: IncomingMessage, res: ServerResponse): void {
     if (!this.revision.batches) throw new ProxyError('invalid_request', 'Invalid Request: this revision has no batches');
-    for (const message of batch.messages) if (message.kind === 'notification' || message.kind === 'response') this.take(message);
+    for (const message of batch.messages) if (message.kind === 'response') this.take(message);
     const messages = batch.messages.filter(({ kind }) => kind !== 'response');
-    for (const [request, answer] of answerBatch(messages, 202, req, res, this.world)) {
+    for (const [request, answer] of answerBatch(messages, 202, (notification) => this.take(notification), req, res, this.world)) {
       const { id, idText } = request;
       const settle = (got: Answer): void => {
         if (this.end(exchange)) answer(got);

@@ -16,7 +16,7 @@ test('the answers of a batch may be longer together than a string can be', async
   const count = Math.ceil(constants.MAX_STRING_LENGTH / big.length) + 1;
   const { messages } = readMessage(Buffer.from(`[${Array(count).fill('{"jsonrpc":"2.0","id":1,"method":"a"}').join()}]`), LIMITS) as Batch;
   const server = http.createServer((req, res) => {
-    for (const [, settle] of answerBatch(messages, 204, req, res, { clock: systemClock, limits: LIMITS })) settle(big);
+    for (const [, settle] of answerBatch(messages, 204, () => {}, req, res, { clock: systemClock, limits: LIMITS })) settle(big);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { openSse, post, raw, request } from '../support/http.ts';
 import { endOf, errorOf, node, startProxy } from '../support/proxy.ts';
+import { openSession } from '../support/session.ts';
 
 const proxy = await startProxy(
   { after },
@@ -124,6 +125,17 @@ test('a batch for a client that reads only streams is one event for each respons
 test('a batch of notifications is accepted with 204', async () => {
   const reply = await post(mcp, [notification, notification]);
   assert.deepEqual([reply.status, reply.text], [204, '']);
+});
+
+test('nothing of a batch reaches the child when its client can take no answer, with a session or without (R-63)', async (t) => {
+  const session = await openSession(t, proxy, 'x', { version: '2025-03-26' });
+  for (const headers of [{}, session.headers]) {
+    const batch = [{ jsonrpc: '2.0', method: 'notifications/of/a/batch' }, call('echo', { of: 'a batch' })];
+    assert.equal((await post(mcp, batch, { ...headers, Accept: 'text/html' })).status, 406);
+  }
+  await proxy.tool('x', 'echo', { after: 'it' });
+  assert.deepEqual(proxy.received('x').filter((line) => /of.a.batch/.test(line)), []);
+  assert.equal(proxy.received('x').filter((line) => line.includes('"after":"it"')).length, 1);
 });
 
 test('an element of a batch that is no request has an error of its own, under the id null', async () => {
