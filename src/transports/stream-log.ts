@@ -58,13 +58,14 @@ export class LogicalStream {
   /** Open connections, the newest last; only that one receives (R-92). */
   #connections: SseStream[] = [];
   #complete = false;
-  #held = false;
+  #held: boolean;
 
-  /** `retryMs`: what its readers are primed with, where they understand that (R-91). */
-  constructor(id: string, log: StreamLog, retryMs: number | undefined) {
+  /** `retryMs`: what its readers are primed with, where they understand that (R-91). `held`: it keeps what is written until `release`. */
+  constructor(id: string, log: StreamLog, retryMs: number | undefined, held = false) {
     this.id = id;
     this.#log = log;
     this.#retryMs = retryMs;
+    this.#held = held;
   }
 
   /** Whether its last message has been sent. */
@@ -104,11 +105,6 @@ export class LogicalStream {
   /** Whether something was sent after this event. */
   hasAfter(seq: number): boolean {
     return this.#log.after(this, seq).length > 0;
-  }
-
-  /** Keeps what is written until `release`. */
-  hold(): void {
-    this.#held = true;
   }
 
   release(): void {

@@ -146,8 +146,7 @@ class Session implements Registered {
     this.usedAt = world.clock.now();
     this.#hooks = hooks;
     this.#log = new StreamLog(world.limits);
-    this.#standalone = this.newStream();
-    this.#standalone.hold();
+    this.#standalone = this.newStream(true);
     this.client = new Client(server, world, {
       carrier: () => {
         const newest = this.client.exchanges.findLast((exchange) => exchange.streams);
@@ -221,8 +220,8 @@ class Session implements Registered {
     this.client.retry();
   }
 
-  newStream(): LogicalStream {
-    const stream = new LogicalStream(this.#hooks.streamId(), this.#log, this.revision.primes ? this.world.limits.retryMs : undefined);
+  newStream(held = false): LogicalStream {
+    const stream = new LogicalStream(this.#hooks.streamId(), this.#log, this.revision.primes ? this.world.limits.retryMs : undefined, held);
     this.#streams.set(stream.id, stream);
     return stream;
   }

@@ -35,8 +35,8 @@ class Connection {
 
 const ROOMY: LogBounds = { logEvents: 1_000, logBytes: 1_000_000 };
 
-function streamOf(log = new StreamLog(ROOMY), { id = 'a', primes = false } = {}): LogicalStream {
-  return new LogicalStream(id, log, primes ? 3_000 : undefined);
+function streamOf(log = new StreamLog(ROOMY), { id = 'a', primes = false, held = false } = {}): LogicalStream {
+  return new LogicalStream(id, log, primes ? 3_000 : undefined, held);
 }
 
 /** Message n is the JSON string of n. */
@@ -169,8 +169,7 @@ test('a number from the future replays nothing, and the stream goes on', () => {
 // ---- hold and release
 
 test('while it is held a stream sends nothing but its priming event; its release sends all, once, in order', () => {
-  const stream = streamOf(undefined, { primes: true });
-  stream.hold();
+  const stream = streamOf(undefined, { primes: true, held: true });
   write(stream, 1);
   const connection = attach(stream);
   write(stream, 2);
@@ -183,8 +182,7 @@ test('while it is held a stream sends nothing but its priming event; its release
 });
 
 test('a release without a connection sends nothing and loses nothing', () => {
-  const stream = streamOf();
-  stream.hold();
+  const stream = streamOf(undefined, { held: true });
   write(stream, 1, 2);
   stream.release();
   assert.deepEqual(attach(stream).take(), [1, 2]);
