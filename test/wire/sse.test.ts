@@ -156,7 +156,9 @@ test('a comment is no event: it cuts nobody off who is still taking one big even
   const { stream, res, reader, closed } = await open();
   res.socket!.cork();
   stream.write(encodeEvent('message', 'x'.repeat(5_000)));
+  const unsent = res.writableLength;
   clock.advance(16_000);
+  assert.equal(res.writableLength, unsent, 'and where something is on its way, none is due');
   res.socket!.uncork();
   assert.equal((await reader.event()).data.length, 5_000);
   assert.equal(closed(), 0);
