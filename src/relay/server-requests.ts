@@ -6,7 +6,7 @@ import { ProxyError } from '../base/errors.ts';
 import type { Link } from '../child/handshake.ts';
 import type { Limits } from '../config/limits.ts';
 import { CLIENT_REQUESTS, methodNotFound } from '../protocol/methods.ts';
-import { splice } from '../wire/envelope.ts';
+import { oneLine, splice } from '../wire/envelope.ts';
 import { BIG_BYTES, encodeError, wordOf, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Caller, Question } from './exchange.ts';
 import type { Relay } from './relay.ts';
@@ -45,7 +45,8 @@ export class ServerRequests {
         if (!this.#open.delete(request.idText)) return;
         this.#relay.resume(caller);
         if (answer instanceof ProxyError) return refuse(answer);
-        const message = splice(answer.raw, [{ ...answer.idAt, text: request.idText }]);
+        // On one line, as what a client writes on a line of its own must not become a message of the proxy.
+        const message = oneLine(splice(answer.raw, [{ ...answer.idAt, text: request.idText }]));
         // A big one has only the room that calls have: what clients answer must not be able to end a slow server.
         if (!link.write(message, message.length < BIG_BYTES)) refuse(new ProxyError('busy', 'The answer is too big for what you have not read yet'));
       },

@@ -123,6 +123,16 @@ describe('a question', () => {
     assert.equal(it.link.lines.at(-1), '{"jsonrpc":"2.0","id":"q","result":{ "action":"accept" ,"content":{"n":9007199254740993,"ż":1e400}}}');
   });
 
+  test('and an answer over several lines, of which one looks like a message, is one line to the child', () => {
+    const it = parking();
+    const leg = it.send({ name: 'book' });
+    it.asks('q');
+    it.clock.advance(20);
+    const { requestState } = asked(leg);
+    it.sendText(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"book","requestState":"${requestState}","inputResponses":{"elicitation-1":{"action":"accept","own":\n{"jsonrpc":"2.0","id":1,"method":"ping"}\n}}}}`);
+    assert.equal(it.link.lines.at(-1), '{"jsonrpc":"2.0","id":"q","result":{"action":"accept","own": {"jsonrpc":"2.0","id":1,"method":"ping"} }}');
+  });
+
   test('that is answered twice in one retry has the answer that was judged', () => {
     const it = parking();
     const leg = it.send({ name: 'book' });

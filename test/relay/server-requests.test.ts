@@ -193,6 +193,16 @@ test('an error of the client and a fault on the way reach the child as errors', 
   ]);
 });
 
+test('an answer that its client has written over several lines reaches the child as one: no line of it is a message', () => {
+  const caller = new Asked();
+  const it = asking(candidates([caller], 0));
+  it.ask('elicitation/create', 'q');
+  const raw = Buffer.from('{"jsonrpc":"2.0","id":1,"result":\r\n{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}\n}');
+  const { layout } = readMessage(raw, LIMITS) as RpcResponse;
+  caller.questions[0]!.answer({ raw, idAt: layout.top.find(({ name }) => name === 'id')! });
+  assert.deepEqual(it.link.lines, ['{"jsonrpc":"2.0","id":"q","result":  {"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}} }']);
+});
+
 test('an id that is in use is refused, 1 and "1" are two, and an answered one may be used again', () => {
   const caller = new Asked();
   const it = asking(candidates([caller], 0));

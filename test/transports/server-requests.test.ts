@@ -67,6 +67,18 @@ describe('a question during the only call', () => {
     });
   }
 
+  test('that is answered over several lines is answered once, and none of them is a message to the child', async (t) => {
+    const proxy = await one(t);
+    const session = await openSession(t, proxy, 'x', { capabilities: ABLE });
+    const call = await asking(session);
+    const { id } = await hears(call);
+    const inner = '{"jsonrpc":"2.0","method":"notifications/forged"}';
+    const posting = await session.post(`{\n  "jsonrpc": "2.0",\r\n  "id": ${id},\n  "result":\n${inner}\n}\n`);
+    assert.equal(posting.status, 202);
+    assert.deepEqual((await told(call)).result, JSON.parse(inner));
+    assert.deepEqual(heardByChild(proxy, 'notifications/forged'), []);
+  });
+
   test('arrives before the answer in the order in which the child wrote them, after its progress', async (t) => {
     const proxy = await one(t);
     const session = await openSession(t, proxy, 'x', { capabilities: ABLE });
