@@ -11,8 +11,8 @@ export interface Question {
   readonly request: RpcRequest;
   /** The call that cannot go on without the answer, where it is known. */
   readonly about?: Exchange;
-  /** The client's answer, a whole JSON-RPC response with the id that `idAt` names, or why there will be none. At most once. */
-  answer(answer: { readonly raw: Buffer; readonly idAt: { readonly at: number; readonly end: number } } | ProxyError): void;
+  /** The client's answer, a whole JSON-RPC response under whatever id, or why there will be none. At most once. */
+  answer(answer: Buffer | ProxyError): void;
 }
 
 /** The holder that all clients without a session share (R-50, R-53). */

@@ -80,10 +80,10 @@ export class HeldOpen {
         answer: (answer) => {
           if (!held.open.delete(question)) return;
           if (answer instanceof ProxyError) return this.#fail(held, answer.message);
-          const result = memberOf(members(answer.raw, limits.maxMembers), 'result');
+          const result = memberOf(members(answer, limits.maxMembers), 'result');
           if (result === undefined) return this.#fail(held, `the client answered ${method} with an error`);
-          if (!this.#relay.keep(exchange, answer.raw.length)) return this.#fail(held, 'too much waits for this server');
-          held.answers.push([key, answer.raw.subarray(result.at, result.end)]);
+          if (!this.#relay.keep(exchange, answer.length)) return this.#fail(held, 'too much waits for this server');
+          held.answers.push([key, answer.subarray(result.at, result.end)]);
           if (held.open.size === 0) again();
         },
       };

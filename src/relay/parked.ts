@@ -175,7 +175,7 @@ class ParkableCall implements Exchange, Caller {
     }
     for (const [question, answer] of answers) {
       this.withdraw(question);
-      question.answer({ raw: encodeResult('0', answer), idAt: ID_AT });
+      question.answer(encodeResult('0', answer));
     }
     this.#park(); // what is still open is asked again at once
     return undefined;
@@ -267,8 +267,6 @@ class ParkableCall implements Exchange, Caller {
     return answered;
   }
 }
-
-const ID_AT = { at: 22, end: 23 }; // of encodeResult('0', ...)
 
 function malformed(detail: string): ProxyError {
   return new ProxyError('invalid_params', `Invalid params: ${detail}`);

@@ -6,8 +6,8 @@ import { ProxyError } from '../base/errors.ts';
 import type { Link } from '../child/handshake.ts';
 import type { Limits } from '../config/limits.ts';
 import { CLIENT_REQUESTS, methodNotFound } from '../protocol/methods.ts';
-import { oneLine, splice } from '../wire/envelope.ts';
-import { BIG_BYTES, encodeError, wordOf, type RpcRequest } from '../wire/jsonrpc.ts';
+import { oneLine } from '../wire/envelope.ts';
+import { BIG_BYTES, encodeError, withId, wordOf, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Caller, Question } from './exchange.ts';
 import type { Relay } from './relay.ts';
 
@@ -16,22 +16,20 @@ interface Asked {
   readonly question: Question;
 }
 
-type Bounds = Pick<Limits, 'maxQuestions' | 'maxQuestionBytes'>;
-
 export class ServerRequests {
   readonly #relay: Relay;
   /** The one client of a process of its own; it needs no attribution. */
   readonly #owner: () => Caller | undefined;
-  readonly #bounds: Bounds;
+  readonly #limits: Limits;
   /** By the child's id as it was written: `1` and `"1"` are two. */
   readonly #open = new Map<string, Asked>();
   /** Who was sent to which URL; the server tells later that it is done with it. */
   readonly #elicited = new Map<string, Caller>();
 
-  constructor(relay: Relay, owner: () => Caller | undefined, bounds: Bounds) {
+  constructor(relay: Relay, owner: () => Caller | undefined, limits: Limits) {
     this.#relay = relay;
     this.#owner = owner;
-    this.#bounds = bounds;
+    this.#limits = limits;
   }
 
   /** A child asks; it gets its answer in any case. */
@@ -46,7 +44,7 @@ export class ServerRequests {
         this.#relay.resume(caller);
         if (answer instanceof ProxyError) return refuse(answer);
         // On one line, as what a client writes on a line of its own must not become a message of the proxy.
-        const message = oneLine(splice(answer.raw, [{ ...answer.idAt, text: request.idText }]));
+        const message = oneLine(withId(answer, request.idText));
         // A big one has only the room that calls have: what clients answer must not be able to end a slow server.
         if (!link.write(message, message.length < BIG_BYTES)) refuse(new ProxyError('busy', 'The answer is too big for what you have not read yet'));
       },
@@ -82,7 +80,7 @@ export class ServerRequests {
     if (typeof elicitationId !== 'string') return;
     this.#elicited.set(elicitationId, caller);
     const [oldest] = this.#elicited.keys();
-    if (this.#elicited.size > this.#bounds.maxQuestions && oldest !== undefined) this.#elicited.delete(oldest);
+    if (this.#elicited.size > this.#limits.maxQuestions && oldest !== undefined) this.#elicited.delete(oldest);
   }
 
   /** Whom the request is for, or what the child is told instead. */
@@ -90,7 +88,7 @@ export class ServerRequests {
     const { method, idText } = request;
     if (!CLIENT_REQUESTS.has(method)) return methodNotFound(method);
     if (this.#open.has(idText)) return new ProxyError('invalid_request', 'Invalid Request: this id is in use');
-    const { maxQuestions, maxQuestionBytes } = this.#bounds;
+    const { maxQuestions, maxQuestionBytes } = this.#limits;
     if (this.#open.size >= maxQuestions) return new ProxyError('busy', `Too many requests to clients are open: at most ${maxQuestions}`);
     const bytes = [...this.#open.values()].reduce((sum, { question }) => sum + question.request.raw.length, request.raw.length);
     if (this.#open.size > 0 && bytes > maxQuestionBytes) return new ProxyError('busy', `Too much is asked of clients: at most ${maxQuestionBytes} bytes`);
@@ -102,13 +100,14 @@ export class ServerRequests {
 
   #candidate(method: string): Caller | ProxyError {
     const { callers, blurred, sole } = this.#relay.candidates();
+    const [only] = callers;
     if (callers.size === 0 && method === 'roots/list') return new ProxyError('no_client', 'No client to ask');
     if (callers.size === 0 && sole !== undefined && !blurred) return sole;
-    if (callers.size === 0) return new ProxyError('ambiguous_client', `Cannot attribute ${method}: no call of a client is in flight`);
+    if (only === undefined) return new ProxyError('ambiguous_client', `Cannot attribute ${method}: no call of a client is in flight`);
     if (callers.size > 1 || blurred) {
       return new ProxyError('ambiguous_client', `Cannot attribute ${method}: ${callers.size} clients share this process`);
     }
-    const [[caller, exchange]] = callers as unknown as [[Caller, unknown]];
+    const [caller, exchange] = only;
     return exchange === 'gone' ? new ProxyError('no_client', 'The caller is gone') : caller;
   }
 }

@@ -156,11 +156,11 @@ export class Client implements Caller {
   }
 
   /** One that nobody waits for is ignored. */
-  #answered({ id, raw, layout }: RpcResponse): void {
+  #answered({ id, raw }: RpcResponse): void {
     const asked = typeof id === 'number' ? this.#asked.get(id) : undefined;
     if (asked?.carrier === undefined) return;
     this.#forget(asked);
-    asked.question.answer({ raw, idAt: memberOf(layout.top, 'id') as Span });
+    asked.question.answer(raw);
   }
 
   /** Whether progress is about a question that is open here: its token is one that the server chose. */

@@ -36,7 +36,7 @@ class Asked implements Caller {
   /** Answers the n-th question that it was asked. */
   answer(n: number, outcome: object | ProxyError): void {
     const raw = bytes({ jsonrpc: '2.0', id: 0, ...outcome });
-    this.questions[n]?.answer(outcome instanceof ProxyError ? outcome : { raw, idAt: { at: 22, end: 23 } });
+    this.questions[n]?.answer(outcome instanceof ProxyError ? outcome : raw);
   }
 }
 
@@ -167,7 +167,7 @@ test('an answer that is as deep as a message may be, and so too deep in a call, 
   it.says(requires(ROOTS));
   const raw = bytes(`{"jsonrpc":"2.0","id":0,"result":${nested(250_001, '[', ']')}}`);
   assert.equal(readMessage(raw, LIMITS).kind, 'response');
-  it.caller.questions[0]?.answer({ raw, idAt: { at: 22, end: 23 } });
+  it.caller.questions[0]?.answer(raw);
   assert.deepEqual([(it.exchange.outcome as any).result.isError, it.test.relay.pending], [true, 0]);
 });
 

@@ -5,7 +5,7 @@ import { LIMITS } from '../../src/config/limits.ts';
 import { lonelyCaller, type Caller, type Exchange, type Question } from '../../src/relay/exchange.ts';
 import type { Relay } from '../../src/relay/relay.ts';
 import { ServerRequests } from '../../src/relay/server-requests.ts';
-import { readMessage, type RpcRequest, type RpcResponse } from '../../src/wire/jsonrpc.ts';
+import { readMessage, type RpcRequest } from '../../src/wire/jsonrpc.ts';
 import { bytes, call, FakeLink, TestRelay } from './fakes.ts';
 
 type Candidates = ReturnType<Relay['candidates']>;
@@ -73,12 +73,6 @@ function refusal(method: string, those: Candidates): { code: number; message: st
   const [answer, ...more] = it.told();
   assert.deepEqual([answer.id, more, it.patience], [1, [], []]);
   return answer.error;
-}
-
-/** A client's answer. */
-function answerOf(message: object): Parameters<Question['answer']>[0] {
-  const { raw, layout } = readMessage(bytes(message), LIMITS) as RpcResponse;
-  return { raw, idAt: layout.top.find(({ name }) => name === 'id')! };
 }
 
 const AMBIGUOUS = [-32603, 'ambiguous_client'] as const;
@@ -162,10 +156,10 @@ for (const [who, those, owner] of [
       assert.deepEqual([it.told(), it.patience], [[], [['suspend', caller]]]);
       const [question, ...more] = caller.questions;
       assert.deepEqual([JSON.parse(question!.request.raw.toString()).params, more], [{ n: 1 }, []]);
-      question!.answer(answerOf({ jsonrpc: '2.0', id: 'of the client', result: { x: 'ż' } }));
+      question!.answer(bytes({ jsonrpc: '2.0', id: 'of the client', result: { x: 'ż' } }));
       assert.deepEqual(it.told(), [{ jsonrpc: '2.0', id, result: { x: 'ż' } }]);
       assert.deepEqual(it.patience.slice(1), [['resume', caller]]);
-      question!.answer(answerOf({ jsonrpc: '2.0', id: 2, result: {} }));
+      question!.answer(bytes({ jsonrpc: '2.0', id: 2, result: {} }));
       assert.deepEqual([it.told(), it.patience.length], [[], 2], 'a second answer is none');
     }
   });
@@ -185,7 +179,7 @@ test('an error of the client and a fault on the way reach the child as errors', 
   const it = asking(candidates([caller], 0));
   it.ask('elicitation/create', 'a');
   it.ask('elicitation/create', 'b');
-  caller.questions[0]!.answer(answerOf({ jsonrpc: '2.0', id: 9, error: { code: -1, message: 'rejected' } }));
+  caller.questions[0]!.answer(bytes({ jsonrpc: '2.0', id: 9, error: { code: -1, message: 'rejected' } }));
   caller.questions[1]!.answer(new ProxyError('no_client', 'No answer'));
   assert.deepEqual(it.told(), [
     { jsonrpc: '2.0', id: 'a', error: { code: -1, message: 'rejected' } },
@@ -198,8 +192,7 @@ test('an answer that its client has written over several lines reaches the child
   const it = asking(candidates([caller], 0));
   it.ask('elicitation/create', 'q');
   const raw = Buffer.from('{"jsonrpc":"2.0","id":1,"result":\r\n{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}\n}');
-  const { layout } = readMessage(raw, LIMITS) as RpcResponse;
-  caller.questions[0]!.answer({ raw, idAt: layout.top.find(({ name }) => name === 'id')! });
+  caller.questions[0]!.answer(raw);
   assert.deepEqual(it.link.lines, ['{"jsonrpc":"2.0","id":"q","result":  {"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}} }']);
 });
 
@@ -211,7 +204,7 @@ test('an id that is in use is refused, 1 and "1" are two, and an answered one ma
   assert.deepEqual([caller.questions.length, it.told()], [2, []]);
   it.ask('elicitation/create', 1);
   assert.deepEqual(it.told().map(({ id, error }) => [id, error.code]), [[1, -32600]]);
-  caller.questions[0]!.answer(answerOf({ jsonrpc: '2.0', id: 1, result: {} }));
+  caller.questions[0]!.answer(bytes({ jsonrpc: '2.0', id: 1, result: {} }));
   it.told();
   it.ask('elicitation/create', 1);
   assert.deepEqual([caller.questions.length, it.told()], [3, []]);
@@ -222,7 +215,7 @@ test('a child has a bounded number of open questions', () => {
   const it = asking(candidates([caller], 0), { maxQuestions: 2 });
   for (const id of [1, 2, 3]) it.ask('elicitation/create', id);
   assert.deepEqual(it.told().map(({ id, error }) => [id, error.code, error.data.reason]), [[3, -32603, 'busy']]);
-  caller.questions[0]!.answer(answerOf({ jsonrpc: '2.0', id: 1, result: {} }));
+  caller.questions[0]!.answer(bytes({ jsonrpc: '2.0', id: 1, result: {} }));
   it.told();
   it.ask('elicitation/create', 4);
   assert.deepEqual([caller.questions.length, it.told()], [3, []]);
@@ -247,8 +240,8 @@ test('a child that does not read is owed every answer, but of a big one only the
   for (const id of ['small', 'big', 'none']) it.ask('elicitation/create', id);
   it.link.full = true;
   it.ask('no/such/method', 'refused');
-  caller.questions[0]!.answer(answerOf({ jsonrpc: '2.0', id: 1, result: { text: 'x'.repeat(10_000) } }));
-  caller.questions[1]!.answer(answerOf({ jsonrpc: '2.0', id: 2, result: { text: 'x'.repeat(100_000) } }));
+  caller.questions[0]!.answer(bytes({ jsonrpc: '2.0', id: 1, result: { text: 'x'.repeat(10_000) } }));
+  caller.questions[1]!.answer(bytes({ jsonrpc: '2.0', id: 2, result: { text: 'x'.repeat(100_000) } }));
   caller.questions[2]!.answer(new ProxyError('no_client', 'No answer'));
   assert.deepEqual(it.told().map(({ id, result, error }) => [id, result?.text.length ?? error.data.reason]), [
     ['refused', 'method_not_found'], ['small', 10_000], ['big', 'busy'], ['none', 'no_client'],
@@ -267,7 +260,7 @@ test('a question that the child cancels, and every one when it exits, is withdra
     end(it.requests);
     assert.deepEqual(caller.withdrawn.map(([question, reason]) => [caller.questions.indexOf(question), reason]), withdrawn, what);
     assert.equal(it.patience.filter(([how]) => how === 'resume').length, withdrawn.length);
-    caller.questions[0]!.answer(answerOf({ jsonrpc: '2.0', id: 1, result: {} }));
+    caller.questions[0]!.answer(bytes({ jsonrpc: '2.0', id: 1, result: {} }));
     assert.deepEqual(it.told(), [], what);
   }
 });
@@ -279,7 +272,7 @@ test('who was sent to a URL is known until the process is gone, for so many URLs
   for (const [k, caller] of callers.entries()) {
     those = candidates([caller], 0);
     it.ask('elicitation/create', k, { mode: 'url', elicitationId: `e${k}` });
-    caller.questions[0]!.answer(answerOf({ jsonrpc: '2.0', id: 1, result: {} }));
+    caller.questions[0]!.answer(bytes({ jsonrpc: '2.0', id: 1, result: {} }));
     assert.equal(it.requests.elicited(`e${k}`), caller.holder);
   }
   assert.deepEqual(['e0', 'e1', 'e2', 'other', undefined].map((id) => it.requests.elicited(id)), [undefined, callers[1], callers[2], undefined, undefined]);

@@ -5,8 +5,7 @@ import { LIMITS } from '../../src/config/limits.ts';
 import type { Question } from '../../src/relay/exchange.ts';
 import type { McpServer } from '../../src/relay/server.ts';
 import { Client, type Carrier } from '../../src/transports/client.ts';
-import { splice } from '../../src/wire/envelope.ts';
-import { readMessage, type RpcNotification, type RpcRequest, type RpcResponse } from '../../src/wire/jsonrpc.ts';
+import { readMessage, withId, type RpcNotification, type RpcRequest, type RpcResponse } from '../../src/wire/jsonrpc.ts';
 import { testWorld } from '../child/world.ts';
 import { fakeClock } from '../support/clock.ts';
 
@@ -34,7 +33,7 @@ class Asked implements Question {
   }
 
   answer(answer: Parameters<Question['answer']>[0]): void {
-    this.answers.push(answer instanceof ProxyError ? answer.reason : splice(answer.raw, [{ ...answer.idAt, text: this.request.idText }]).toString());
+    this.answers.push(answer instanceof ProxyError ? answer.reason : withId(answer, this.request.idText).toString());
   }
 }
 
