@@ -15,9 +15,6 @@ import { encodeResult, paramsOf, textOf, withId, wordOf, type RpcRequest } from 
 import type { Caller, Exchange, ModernRequest, Question } from './exchange.ts';
 import type { Relay } from './relay.ts';
 
-/** A question and the bytes of the client's answer to it. */
-type Answered = readonly [question: Question, answer: Buffer];
-
 /** What the calls of one server share. */
 interface Lot {
   readonly relay: Relay;
@@ -99,8 +96,8 @@ class ParkableCall implements Exchange, Caller {
   readonly #questions = new Map<string, Question>();
   #asked = 0;
   #state: string | undefined;
-  #collecting: Deadline | undefined;
-  #expiry: Deadline | undefined;
+  /** With a leg, until when questions are collected for it; without one, how long its client has to return. */
+  #deadline: Deadline | undefined;
   #kept: Buffer | ProxyError | undefined;
 
   constructor(leg: Exchange, request: RpcRequest, lot: Lot) {
@@ -155,7 +152,7 @@ class ParkableCall implements Exchange, Caller {
       return question.answer(new ProxyError('no_client', 'Too many calls wait for their clients'));
     }
     this.#questions.set(inputKey(question.request.method, ++this.#asked), question);
-    if (this.#leg !== undefined) this.#collecting ??= deadlines.add(limits.collectMs, () => this.#park());
+    if (this.#leg !== undefined) this.#deadline ??= deadlines.add(limits.collectMs, () => this.#park());
   }
 
   withdraw(question: Question): void {
@@ -188,7 +185,6 @@ class ParkableCall implements Exchange, Caller {
   }
 
   settle(answer: Buffer | ProxyError, status?: number): void {
-    this.#collecting?.cancel();
     this.#dismiss();
     if (this.#leg === undefined && this.#state !== undefined) this.#kept ??= answer;
     else this.#finish(answer, status);
@@ -204,12 +200,12 @@ class ParkableCall implements Exchange, Caller {
   #park(): void {
     const leg = this.#leg;
     const { waiting, world, profile } = this.#lot;
-    this.#collecting = undefined;
+    this.#deadline = undefined;
     if (leg === undefined || this.#questions.size === 0) return; // the child has withdrawn them
     const state = secretId();
     this.#state = state;
     waiting.set(state, this);
-    this.#expiry = world.deadlines.add(world.limits.parkMs, () => this.giveUp('the client did not return'));
+    this.#deadline = world.deadlines.add(world.limits.parkMs, () => this.giveUp('the client did not return'));
     this.#detach();
     const asked = [...this.#questions].map(([key, { request }]) => {
       const at = memberOf(request.layout.top, 'params');
@@ -219,16 +215,16 @@ class ParkableCall implements Exchange, Caller {
   }
 
   #unpark(): void {
-    this.#expiry?.cancel();
-    this.#collecting?.cancel();
-    this.#collecting = undefined;
+    this.#deadline?.cancel();
+    this.#deadline = undefined;
     if (this.#state !== undefined) this.#lot.waiting.delete(this.#state);
     this.#state = undefined;
   }
 
   #attach(leg: Exchange, request: RpcRequest): void {
     this.#leg = leg;
-    this.#token = tokenOf(request);
+    const token = memberOf(request.layout.meta, 'progressToken');
+    this.#token = token && textOf(request.raw, token);
     this.modern = leg.modern;
     this.#lot.legged.push(this);
   }
@@ -252,11 +248,11 @@ class ParkableCall implements Exchange, Caller {
   }
 
   /** What the retry answers, or what is wrong with it. Keys that nobody asked for say nothing. */
-  #answersIn({ raw, layout }: RpcRequest): readonly Answered[] | ProxyError {
+  #answersIn({ raw, layout }: RpcRequest): [question: Question, answer: Buffer][] | ProxyError {
     const at = memberOf(layout.params, 'inputResponses');
     if (at !== undefined && raw[at.at] !== OPEN) return malformed('inputResponses must be an object');
     const given = at === undefined ? [] : members(raw, this.#lot.world.limits.maxMembers, at.at);
-    const answered: Answered[] = [];
+    const answered: [Question, Buffer][] = [];
     for (const [key, question] of this.#questions) {
       const value = memberOf(given, key);
       if (value === undefined) continue;
@@ -270,9 +266,4 @@ class ParkableCall implements Exchange, Caller {
 
 function malformed(detail: string): ProxyError {
   return new ProxyError('invalid_params', `Invalid params: ${detail}`);
-}
-
-function tokenOf({ raw, layout }: RpcRequest): string | undefined {
-  const token = memberOf(layout.meta, 'progressToken');
-  return token && textOf(raw, token);
 }
