@@ -6,7 +6,7 @@ import type { Profile } from '../protocol/legacy.ts';
 import { levelName, methodNotFound, severityOf } from '../protocol/methods.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { encodeResult, wordOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
-import { SIMPLE, type Caller, type Exchange } from './exchange.ts';
+import { SIMPLE, type Exchange } from './exchange.ts';
 import type { Relay } from './relay.ts';
 
 const INFO = 1;
@@ -80,8 +80,9 @@ export class LogLevels {
     const severity = severityOf(wordOf(line, 'level'));
     // A modern child writes lines only for calls that asked for them.
     const { callers, blurred } = this.#relay.candidates(era === 'modern' ? (each) => this.#asksFor(each, severity) : undefined);
-    if (callers.size === 1 && !blurred) {
-      const [[only, found]] = callers as unknown as [[Caller, Exchange | 'gone']];
+    const [first] = callers;
+    if (first !== undefined && callers.size === 1 && !blurred) {
+      const [only, found] = first;
       const exchange = found === 'gone' ? undefined : found;
       const wanted = only.era === 'modern' ? exchange !== undefined && this.#asksFor(exchange, severity) : this.#wants(only.holder, severity);
       return wanted && exchange?.streams === true ? exchange : (holder) => wanted && holder === only.holder;

@@ -107,7 +107,6 @@ export class Relay {
   #keptBytes = 0;
   /** How many of the calls are of clients that wait. */
   #inFlight = 0;
-  #tombstones = 0;
   #blurredUntil = 0; // tombstones were forgotten early: until then nobody can be told apart
   /** Callers that a question waits for, and how many do. */
   readonly #thinking = new Map<Caller, number>();
@@ -153,7 +152,7 @@ export class Relay {
   /** Nobody waits for this request any more. The child is told why; without a reason it goes on as if nothing had happened. */
   cancel(exchange: Exchange, reason?: string): void {
     const waited = (this.#unwait(exchange) ?? this.#unpark(exchange)) !== undefined;
-    const call = this.#calls.find((call) => call.exchange === exchange && !call.own && !call.gone);
+    const call = this.#calls.find((call) => call.exchange === exchange && !call.gone);
     if (call !== undefined) this.#abandon(call, reason);
     if (waited || call !== undefined) this.#events.onPending();
     this.#checkDrained();
@@ -340,11 +339,10 @@ export class Relay {
         else if (!this.#isSubscribed(message)) this.#events.onNotification(message);
         return;
       case 'response': {
-        const call = typeof message.id === 'number' ? this.#callOf(message.id) : undefined;
-        const id = memberOf(message.layout.top, 'id');
-        if (typeof message.id === 'number' && this.#unsubscribed(message.id, message)) return;
-        if (call === undefined || id === undefined) return link.note(STRAY);
-        this.#answer(call, message.raw, id);
+        const id = typeof message.id === 'number' ? message.id : NaN; // nobody's
+        const call = this.#callOf(id);
+        if (call !== undefined) this.#answer(call, message.raw, memberOf(message.layout.top, 'id') as Span);
+        else if (!this.#unsubscribed(id, message)) link.note(STRAY);
       }
     }
   }
@@ -475,10 +473,7 @@ export class Relay {
     const at = this.#calls.indexOf(call);
     if (at === -1) return;
     this.#calls.splice(at, 1);
-    if (call.gone) {
-      this.#tombstones--;
-      return;
-    }
+    if (call.gone) return;
     this.#keptBytes -= call.kept;
     if (!call.own) this.#inFlight--;
   }
@@ -536,9 +531,8 @@ export class Relay {
   #timedOut(call: Call): void {
     const { clock, limits } = this.#world;
     const ms = call.hardEnd <= clock.now() ? limits.requestHardCapMs : limits.requestTimeoutMs;
-    const error = new ProxyError('timeout', `Request timed out after ${ms} ms`);
     this.#abandon(call, 'timed out');
-    call.exchange.settle(error);
+    call.exchange.settle(new ProxyError('timeout', `Request timed out after ${ms} ms`));
     this.#events.onPending();
     this.#checkDrained();
   }
@@ -551,17 +545,12 @@ export class Relay {
     if (call.own) return;
     call.gone = true;
     call.tap = undefined;
-    this.#tombstones++;
     this.#calls.push(call);
-    call.deadline = deadlines.add(limits.tombstoneMs, () => void this.#close(call));
-    if (this.#tombstones > limits.maxPending) {
-      for (const oldest of this.#calls) {
-        if (!oldest.gone) continue;
-        this.#close(oldest);
-        this.#blurredUntil = clock.now() + limits.tombstoneMs;
-        break;
-      }
-    }
+    call.deadline = deadlines.add(limits.tombstoneMs, () => this.#close(call));
+    const tombstones = this.#calls.filter(({ gone }) => gone);
+    if (tombstones.length <= limits.maxPending) return;
+    this.#close(tombstones[0] as Call);
+    this.#blurredUntil = clock.now() + limits.tombstoneMs;
   }
 
   #checkDrained(): void {
