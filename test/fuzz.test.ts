@@ -29,7 +29,7 @@ test('the same behind a whole proxy, to clients that speak HTTP, break off and c
 
 /** A line of a module, and what it becomes. */
 const BREAKS: readonly (readonly [name: string, file: string, line: string, instead: string])[] = [
-  ['settles a call twice', 'relay', 'const { exchange, method, tap } = call;', 'this.#calls.push(call), this.#inFlight++; const { exchange, method, tap } = call;'],
+  ['settles a call twice', 'relay', 'const { exchange, method, tap, own } = call;', 'this.#calls.push(call), this.#inFlight++; const { exchange, method, tap, own } = call;'],
   ['gives an answer the id of another', 'relay', 'text: exchange.idText }', 'text: (this.#calls[0] ?? call).exchange.idText }'],
   ['forgets that a call is over', 'relay', 'this.#inFlight--;', '{}'],
   ['sends the client’s token to the server', 'relay', "const token = memberOf(meta, 'progressToken');", 'const token = undefined;'],

@@ -165,8 +165,8 @@ export class Relay {
   }
 
   /**
-   * A request of the proxy itself to the running child. `onAnswer` is called once. `caller`: for whose sake; what the
-   * child says meanwhile may be about them.
+   * A request of the proxy itself to the running child. `onAnswer` is called once, with what the child wrote. `caller`:
+   * for whose sake; what the child says meanwhile may be about them.
    */
   ask(method: string, params: unknown, onAnswer: (answer: Outcome) => void = () => {}, caller = HOUSE): void {
     let call: Buffer;
@@ -481,10 +481,11 @@ export class Relay {
   #answer(call: Call, raw: Buffer, { at, end }: Span, result?: ResultLayout): void {
     this.#close(call);
     if (call.gone) return; // too late, nobody waits
-    const { exchange, method, tap } = call;
+    const { exchange, method, tap, own } = call;
     let answer: ReturnType<RelayEvents['onAnswer']> | undefined;
     try {
-      if (tap?.(raw) !== 'held') answer = this.#events.onAnswer(exchange, method, raw, { at, end, text: exchange.idText }, result);
+      if (own) answer = [raw];
+      else if (tap?.(raw) !== 'held') answer = this.#events.onAnswer(exchange, method, raw, { at, end, text: exchange.idText }, result);
     } catch (thrown) {
       answer = [this.#refusal(thrown)];
     }

@@ -838,6 +838,16 @@ test('a bug that a request meets costs that request alone, on its way out, after
   assert.deepEqual(it.entries.map(({ event, message }) => [event, message.split('\n')[0]]), Array(3).fill(['internal', 'internal error at a request: TypeError: a bug']));
 });
 
+test('a request of the proxy itself is answered in the words of the child, for whose sake ever it is made', () => {
+  const it = new TestRelay();
+  it.rewrite = () => assert.fail('as a client would hear it');
+  const heard: string[] = [];
+  for (const era of ['legacy', 'modern'] as const) it.relay.ask('resources/subscribe', { uri: 'a' }, (outcome) => heard.push(String(outcome)), { ...lonelyCaller(), era });
+  it.answers(1);
+  it.answers(2);
+  assert.deepEqual(heard.map((text) => JSON.parse(text).result), [{ id: 1 }, { id: 2 }]);
+});
+
 test('a request of the proxy itself is answered once, even if whoever asked throws', () => {
   const it = new TestRelay();
   const heard: unknown[] = [];
@@ -846,7 +856,7 @@ test('a request of the proxy itself is answered once, even if whoever asked thro
     throw new TypeError('a bug');
   });
   assert.throws(() => it.answers(1, 'x'), /a bug/);
-  assert.deepEqual(heard, ['{"jsonrpc":"2.0","id":0,"result":"x"}']);
+  assert.deepEqual(heard, ['{"jsonrpc":"2.0","id":1,"result":"x"}']);
 });
 
 // ---- the child is lost

@@ -96,6 +96,18 @@ test('a request starts its server, waits for the handshake and is answered; the 
   assert.equal(it.server.status.pendingRequests, 0);
 });
 
+test('who shares the answer to a subscription with a client of the other era has it as its own era writes it (R-53)', async (t) => {
+  const it = serve(t, launchOf('server.mjs'));
+  it.listen();
+  await it.reaches('running');
+  const modern: Caller = { ...lonelyCaller(), era: 'modern', holder: {} };
+  const listens = it.send('subscriptions/listen', { notifications: { resourceSubscriptions: ['test://note'] } }, 'listens', { caller: modern });
+  const subscribes = it.send('resources/subscribe', { uri: 'test://note' }, 'subscribes', { caller: { ...lonelyCaller(), holder: {} } });
+  assert.deepEqual(await settled(subscribes), { jsonrpc: '2.0', id: 'subscribes', result: {} });
+  await until(() => listens.notified.length === 1, 'the acknowledgement');
+  assert.equal(it.journal().filter(({ method }) => method === 'resources/subscribe').length, 1);
+});
+
 test('requests that come during a start are written in their order when it is done', async (t) => {
   const go = join(tempDir(t), 'go');
   const it = serve(t, launchOf('server.mjs', ['--start-when', go]));
