@@ -162,6 +162,8 @@ export class TestRelay {
   readonly asked: RpcRequest[] = [];
   /** The child, a new one with each `connect`. */
   link = new FakeLink();
+  /** How many requests were pending when the relay last said that this changed. */
+  told = 0;
   /** How often the child was wanted, and what is answered to that. */
   wanted = 0;
   refusal: ProxyError | undefined;
@@ -193,7 +195,7 @@ export class TestRelay {
         this.asked.push(request);
         link.write(encodeError(request.idText, new ProxyError('no_client', 'Nobody is here').toRpc()));
       },
-      onPending: () => {},
+      onPending: () => (this.told = this.relay.pending),
     });
     if (connected) this.connect();
   }

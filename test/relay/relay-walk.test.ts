@@ -75,8 +75,9 @@ function inOrder(ops: readonly Op[], connected: boolean): void {
     }
     if (child === 'draining' && at !== 'in flight') child = 'none';
     const got = exchange.answers.map((answer) => (typeof answer === 'string' ? 'answer' : answer[0]));
-    const seen = [got.join(), it.relay.pending, it.relay.connected].join(' ');
-    assert.equal(seen, [expected.join(), at === 'over' ? 0 : 1, child !== 'none'].join(' '), ops.join(', '));
+    const pending = at === 'over' ? 0 : 1;
+    const seen = [got.join(), it.relay.pending, it.told, it.relay.connected].join(' ');
+    assert.equal(seen, [expected.join(), pending, pending, child !== 'none'].join(' '), ops.join(', '));
   }
 }
 
@@ -268,6 +269,7 @@ class Walk {
   #check(when: string): void {
     const { relay } = this.#it;
     assert.equal(relay.pending, this.#walkers.filter(({ at }) => at !== 'over').length, `pending requests after ${when}`);
+    assert.equal(this.#it.told, relay.pending, `pending requests that are known of after ${when}`);
     assert.equal(relay.connected, this.#child !== 'none', `whether there is a child after ${when}`);
     assert.equal(this.#drained, this.#drains - (this.#child === 'draining' ? 1 : 0), `ended drains after ${when}`);
     for (const { exchange, expected, progress } of this.#walkers) {

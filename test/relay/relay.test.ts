@@ -574,6 +574,49 @@ test('whom a process has served, and whose work it may still be at, is nothing t
   assert.equal(many.relay.candidates().blurred, false);
 });
 
+test('the only session that a process has served is known as long as nobody else is served; simple and modern clients are never one (R-59)', () => {
+  const session = (era: 'legacy' | 'modern' = 'legacy'): Caller => ({ ...lonelyCaller(), holder: {}, era });
+  const [one, another] = [session(), session()];
+  const soleAfter = (...callers: readonly Caller[]): unknown => {
+    const it = new TestRelay();
+    for (const caller of callers) it.dispatch(call(1, 1, { caller }));
+    it.relay.ask('logging/setLevel', {}); // the proxy is nobody's client
+    return it.relay.candidates().sole;
+  };
+  assert.equal(soleAfter(), undefined);
+  assert.equal(soleAfter(one), one);
+  assert.equal(soleAfter(one, one), one);
+  for (const several of [[one, another], [one, another, one], [lonelyCaller(), one], [one, session('modern')]]) assert.equal(soleAfter(...several), undefined);
+  assert.deepEqual([soleAfter(lonelyCaller()), soleAfter(session('modern'))], [undefined, undefined]);
+});
+
+test('calls are not silent while their client has a question to answer, and only they; what is gone is forgotten as before (R-38)', () => {
+  const it = new TestRelay({ limits: { requestTimeoutMs: 1_000, tombstoneMs: 5_000 } });
+  const [asked, other] = [lonelyCaller(), lonelyCaller()];
+  const [waits, gone, silent] = [call(1, 1, { caller: asked }), call(2, 2, { caller: asked }), call(3, 3, { caller: other })];
+  it.dispatch(waits, gone, silent);
+  it.relay.cancel(gone, 'it left');
+  it.clock.advance(500);
+  it.relay.suspend(asked);
+  it.relay.suspend(asked);
+  it.clock.advance(500);
+  assert.deepEqual([waits, silent].map(({ outcome }) => outcome), [undefined, 'timeout']);
+  it.relay.resume(asked); // one of two is answered
+  it.answers(1);
+  assert.deepEqual([...it.relay.candidates().callers.values()], ['gone', 'gone']);
+  it.clock.advance(4_000);
+  assert.deepEqual([...it.relay.candidates().callers.keys()], [other], 'its minute is over');
+  const next = call(4, 4, { caller: asked });
+  it.dispatch(next);
+  it.clock.advance(2_000);
+  assert.equal(next.outcome, undefined);
+  it.relay.resume(asked);
+  it.clock.advance(999);
+  assert.equal(next.outcome, undefined);
+  it.clock.advance(1);
+  assert.equal(next.outcome, 'timeout');
+});
+
 // ---- what a child may answer
 
 test('answers to ids that nobody waits for settle nothing, and that they came is kept, but not what they say: it may be one client\'s', () => {
@@ -771,9 +814,41 @@ test('a request that shares the answer to another one is pending until it is tak
   for (const exchange of [shares, leaves]) assert.equal(it.relay.park(exchange, exchange.request), true);
   assert.equal(it.relay.pending, 2);
   it.relay.cancel(leaves, 'it left');
+  assert.equal(it.told, 1);
   assert.deepEqual([it.relay.unpark(leaves), it.relay.unpark(shares), it.relay.unpark(shares)], [undefined, shares.request, undefined]);
-  assert.equal(it.relay.pending, 0);
+  assert.deepEqual([it.relay.pending, it.told], [0, 0]);
   assert.deepEqual(it.link.lines, []);
+});
+
+test('a drain is over when the last request that waits for something else is taken back and has nothing more to do', async () => {
+  const it = new TestRelay();
+  const waits = call();
+  let done = 0;
+  it.relay.park(waits, waits.request);
+  it.relay.drain(10_000, fault('reconfigured'), () => done++);
+  it.relay.unpark(waits);
+  assert.equal(done, 0);
+  it.relay.park(waits, waits.request); // for the next thing
+  await Promise.resolve();
+  assert.equal(done, 0);
+  it.relay.unpark(waits);
+  await Promise.resolve();
+  assert.equal(done, 1);
+});
+
+test('a subscription is cancelled once, and what the child says of it then is for nobody', () => {
+  const it = new TestRelay();
+  const said: unknown[] = [];
+  const { request } = new FakeExchange({ jsonrpc: '2.0', id: 1, method: 'subscriptions/listen' });
+  const close = it.relay.listen(request, lonelyCaller(), { heard: () => said.push('heard'), ended: () => said.push('ended') });
+  const heard = { jsonrpc: '2.0', method: 'notifications/x', params: { _meta: { 'io.modelcontextprotocol/subscriptionId': 1 } } };
+  it.says(heard);
+  close();
+  close();
+  it.says(heard);
+  it.answers(1);
+  assert.deepEqual(said, ['heard']);
+  assert.deepEqual(it.link.messages.map(({ method }) => method), ['subscriptions/listen', 'notifications/cancelled']);
 });
 
 test('requests that are kept are bounded in bytes, whatever they are kept for, and count no longer than that', () => {
@@ -814,10 +889,24 @@ test('a request that is forwarded for the sake of others is a call like any othe
   const exchange = call('c');
   const heard: unknown[] = [];
   it.relay.forward(exchange, exchange.request, (outcome) => void heard.push(String(outcome)));
-  assert.equal(it.relay.pending, 1);
+  assert.deepEqual([it.relay.pending, it.told], [1, 1]);
   it.answers(1, 'x');
   assert.deepEqual(heard, ['{"jsonrpc":"2.0","id":1,"result":"x"}']);
   assert.deepEqual(exchange.answers, ['{"jsonrpc":"2.0","id":"c","result":"x"}']);
+  it.relay.down(fault());
+  const late = call();
+  it.relay.forward(late, late.request, () => {});
+  assert.deepEqual([late.outcome, it.relay.pending], ['busy', 0]);
+});
+
+test('a request that cannot go on as it is has the reason, and nothing is logged', () => {
+  const it = new TestRelay();
+  const exchange = call();
+  it.deal = () => {
+    throw fault('invalid_params');
+  };
+  it.dispatch(exchange);
+  assert.deepEqual([exchange.outcome, it.entries], ['invalid_params', []]);
 });
 
 test('a bug that a request meets costs that request alone, on its way out, after a start, and on its way back', () => {
