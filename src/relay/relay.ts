@@ -543,7 +543,6 @@ export class Relay {
     const { clock, limits, deadlines } = this.#world;
     if (reason !== undefined) this.#link?.write(encodeCall('notifications/cancelled', { requestId: call.id, reason }), true);
     this.#close(call);
-    if (call.own) return;
     call.gone = true;
     call.tap = undefined;
     this.#calls.push(call);

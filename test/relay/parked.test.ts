@@ -175,6 +175,19 @@ describe('the next leg of a call', () => {
     assert.deepEqual(it.methods(), ['tools/call', 'answer']);
   });
 
+  test('hears no progress without a token of its own, whether or not the first leg had one', () => {
+    for (const _meta of [{ progressToken: 1 }, {}]) {
+      const it = parking();
+      const leg = it.send({ name: 'book', _meta });
+      const { id } = it.link.last;
+      it.asks('q');
+      it.clock.advance(20);
+      const next = it.send({ name: 'book', requestState: asked(leg).requestState, inputResponses: { 'elicitation-1': { action: 'cancel' } } });
+      it.says({ method: 'notifications/progress', params: { progressToken: id, progress: 1 } });
+      assert.deepEqual([next.notified, next.outcome], [[], undefined]);
+    }
+  });
+
   test('is told who it is not: of another method, of other params, of a state that was used', () => {
     const it = parking();
     const leg = it.send({ name: 'book' });

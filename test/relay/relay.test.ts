@@ -483,6 +483,16 @@ test('a client that leaves is not settled, the child is told under its own id, a
   assert.equal(it.link.lines.length, 3);
 });
 
+test('a request that is given up without a reason goes on at the child, and its answer is dropped', () => {
+  const it = new TestRelay();
+  const exchange = call();
+  it.dispatch(exchange);
+  it.relay.cancel(exchange);
+  assert.equal(it.link.lines.length, 1);
+  it.answers(1);
+  assert.deepEqual([exchange.answers, it.relay.pending], [[], 0]);
+});
+
 test('a call that is gone stays a candidate until the child answers it, for 60 s at most', () => {
   const it = new TestRelay();
   const gone = (): number => [...it.relay.candidates().callers.values()].filter((each) => each === 'gone').length;
@@ -530,6 +540,18 @@ test('candidates are callers: one with several calls counts once, and as gone on
   it.relay.down(fault());
   assert.deepEqual(candidates(), []);
   assert.equal(it.relay.candidates().blurred, false);
+});
+
+test('for whose sake the proxy asked is a candidate, too, also when the child has not answered in time', () => {
+  const it = new TestRelay();
+  const caller = lonelyCaller();
+  const candidates = (): unknown[] => [...it.relay.candidates().callers].map(([who, exchange]) => [who, exchange === 'gone']);
+  it.relay.ask('resources/subscribe', {}, () => {}, caller);
+  assert.deepEqual(candidates(), [[caller, false]]);
+  it.clock.advance(300_000);
+  assert.deepEqual(candidates(), [[caller, true]]);
+  it.answers(1);
+  assert.deepEqual([candidates(), it.link.notes], [[], []]);
 });
 
 test('more tombstones than are kept make it unknown for 60 s whose work anything is', () => {
