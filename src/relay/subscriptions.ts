@@ -140,9 +140,10 @@ export class Subscriptions {
     this.#profile = profile;
     this.#listenToLists();
     this.levels.restore(profile);
-    for (const uri of this.#held.keys()) {
+    for (const [uri, holders] of this.#held) {
       this.#ask(uri, { uri }, (answer) => {
-        if (this.#relay.answerIn(answer)?.error !== undefined) this.#held.delete(uri);
+        const isRefused = this.#relay.answerIn(answer)?.error !== undefined;
+        if (isRefused && this.#held.get(uri) === holders) this.#held.delete(uri); // they hold it still, and nobody asked anew
       });
     }
     if (before === undefined || (idle && sameCapabilities(before, profile))) return [];

@@ -102,7 +102,7 @@ export class Reader implements Listener {
   readonly events: string[] = [];
   ended = 0;
 
-  readonly holder = SIMPLE;
+  readonly holder: object = SIMPLE;
   readonly open = true;
 
   hear(message: Buffer, frame: Buffer): void {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Limits } from '../../src/config/limits.ts';
 import type { Profile } from '../../src/protocol/legacy.ts';
-import { lonelyCaller, SIMPLE } from '../../src/relay/exchange.ts';
+import { lonelyCaller, SIMPLE, type Caller } from '../../src/relay/exchange.ts';
 import type { Tap } from '../../src/relay/relay.ts';
 import { Subscriptions } from '../../src/relay/subscriptions.ts';
 import { testWorld } from '../child/world.ts';
@@ -14,10 +14,13 @@ function profile(capabilities: object = ALL): Profile {
   return { era: 'legacy', revision: '2025-11-25', capabilities: capabilities as Profile['capabilities'], raw: Buffer.from(JSON.stringify({ capabilities })) };
 }
 
-function subscribed({ readers = 1, limits = {} }: { readers?: number; limits?: Partial<Limits> } = {}) {
+const MODERN = { tools: { listChanged: true }, prompts: {}, resources: { subscribe: true, listChanged: true } };
+const modern = (capabilities: object = MODERN): Profile => ({ ...profile(capabilities), era: 'modern' });
+
+function subscribed({ readers = 1, limits = {}, owned = false }: { readers?: number; limits?: Partial<Limits>; owned?: boolean } = {}) {
   const test = new TestRelay({ limits });
   const world = testWorld(test.clock, { limits });
-  const subscriptions = new Subscriptions('fs', world, test.relay, false);
+  const subscriptions = new Subscriptions('fs', world, test.relay, owned);
   subscriptions.restore(profile(), undefined, false);
   const listening = Array.from({ length: readers }, () => new Reader());
   listening.forEach((reader) => subscriptions.add(reader));
@@ -25,7 +28,7 @@ function subscribed({ readers = 1, limits = {} }: { readers?: number; limits?: P
   const forwarded = (exchange: FakeExchange, handling: 'handled' | 'forward' | Tap): void => {
     if (handling !== 'handled') test.relay.forward(exchange, exchange.request, handling === 'forward' ? () => {} : handling);
   };
-  const request = (method: string, params: unknown, id: unknown): FakeExchange => new FakeExchange({ jsonrpc: '2.0', id, method, params });
+  const request = (method: string, params: unknown, id: unknown, caller = lonelyCaller()): FakeExchange => new FakeExchange({ jsonrpc: '2.0', id, method, params }, { caller });
   return {
     test,
     entries: world.entries,
@@ -42,13 +45,13 @@ function subscribed({ readers = 1, limits = {} }: { readers?: number; limits?: P
       subscriptions.levels.set(exchange, exchange.request);
       return exchange;
     },
-    subscribe: (uri: unknown, id: unknown = 1): FakeExchange => {
-      const exchange = request('resources/subscribe', { uri }, id);
+    subscribe: (uri: unknown, id: unknown = 1, caller = lonelyCaller()): FakeExchange => {
+      const exchange = request('resources/subscribe', { uri }, id, caller);
       subscriptions.subscribe(exchange, exchange.request);
       return exchange;
     },
-    unsubscribe: (uri: unknown, id: unknown = 1): FakeExchange => {
-      const exchange = request('resources/unsubscribe', { uri }, id);
+    unsubscribe: (uri: unknown, id: unknown = 1, caller = lonelyCaller()): FakeExchange => {
+      const exchange = request('resources/unsubscribe', { uri }, id, caller);
       forwarded(exchange, subscriptions.unsubscribe(exchange, exchange.request));
       return exchange;
     },
@@ -58,6 +61,12 @@ function subscribed({ readers = 1, limits = {} }: { readers?: number; limits?: P
       return `${method} ${params.uri ?? params.level}`;
     }),
   };
+}
+
+/** A client with a session, which may leave. */
+class Member extends Reader {
+  override readonly holder = this as object;
+  readonly caller: Caller = { ...lonelyCaller(), holder: this };
 }
 
 const ok = (id: unknown) => ({ jsonrpc: '2.0', id, result: {} });
@@ -70,7 +79,7 @@ test('what is for everybody goes to every stream once, byte for byte, until the 
   const messages = [
     '{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}',
     '{"method":"notifications/prompts/list_changed","params":{"_meta":{"n":9007199254740993}},"jsonrpc":"2.0"}',
-    '{"jsonrpc":"2.0","method":"notifications/resources/list_changed","params":{}}',
+    '{"jsonrpc":"2.0","method":"notifications/resources/list_changed","params":{"uri":"test://somewhere"}}',
     '{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"test://żółć"}}',
     '{"jsonrpc":"2.0","method":"notifications/vendor/x","params":{"text":"\\r\\n\u2028","1e400":-0.0}}',
     '{ "jsonrpc" : "2.0", "method" : "x" }',
@@ -97,6 +106,7 @@ test('what is about somebody’s task, request, elicitation or resource goes to 
   const it = subscribed();
   const bound = [
     ['notifications/tasks/status', { taskId: 't', status: 'working' }],
+    ['notifications/tasks/status', {}],
     ['notifications/vendor/progress', { progressToken: 1 }],
     ['notifications/vendor/file', { uri: 'file:///x' }],
   ] as const;
@@ -104,6 +114,40 @@ test('what is about somebody’s task, request, elicitation or resource goes to 
   it.subscriptions.tell(notification({ jsonrpc: '2.0', method: 'notifications/elicitation/complete', params: { elicitationId: 'e' } }), undefined);
   assert.deepEqual(it.readers[0]!.take(), []);
   assert.equal(it.entries.filter(({ event }) => event === 'unclaimed').length, bound.length + 1);
+});
+
+test('what is about somebody’s task, request or resource is for the one client of a process of its own', () => {
+  const it = subscribed({ owned: true });
+  const message = '{"jsonrpc":"2.0","method":"notifications/tasks/status","params":{"taskId":"t"}}';
+  it.hears(message);
+  assert.deepEqual(it.readers[0]!.take(), [`message ${message}`]);
+});
+
+test('a session that is evicted is told, a simple stream is not', () => {
+  const it = subscribed();
+  const member = new Member();
+  it.subscriptions.add(member);
+  it.subscriptions.evict();
+  assert.deepEqual([member.ended, it.readers[0]!.ended], [1, 0]);
+});
+
+test('a session takes its level and its resources with it, a simple stream nothing that others share', () => {
+  const it = subscribed({ readers: 2 });
+  const member = new Member();
+  it.subscriptions.add(member);
+  const level = new FakeExchange({ jsonrpc: '2.0', id: 1, method: 'logging/setLevel', params: { level: 'error' } }, { caller: member.caller });
+  it.subscriptions.levels.set(level, level.request);
+  it.setLevel('error');
+  it.subscribe('mine', 1, member.caller);
+  it.test.answers(it.link.last.id, {});
+  it.subscribe('ours');
+  it.test.answers(it.link.last.id, {});
+  it.asked();
+  const levels = (): unknown[] => [SIMPLE, member].map((holder) => it.subscriptions.levels.of(holder));
+  it.subscriptions.delete(it.readers[1]!);
+  assert.deepEqual([it.asked(), levels()], [[], ['error', 'error']]);
+  it.subscriptions.delete(member);
+  assert.deepEqual([it.asked(), levels()], [['resources/unsubscribe mine'], ['error', undefined]]);
 });
 
 test('a failure is an error event for every stream, and the streams stay', () => {
@@ -563,6 +607,118 @@ test('a child without logging is told no level, and the streams filter on', () =
   it.readers[0]!.take();
   it.hears(log('info'));
   assert.deepEqual(it.readers[0]!.take(), []);
+});
+
+test('a refusal that comes when the resource has been asked for anew costs nobody what the child watches', () => {
+  const it = subscribed();
+  it.subscribe('a');
+  it.test.answers(1, {});
+  it.test.relay.down(fault());
+  it.test.connect(() => it.subscriptions.restore(profile(), profile(), false));
+  const [again] = it.link.messages.filter(({ method }) => method === 'resources/subscribe');
+  it.unsubscribe('a');
+  it.subscribe('a');
+  it.test.answers(it.link.last.id, {});
+  it.test.says({ jsonrpc: '2.0', id: again.id, error: { code: 1, message: 'busy' } });
+  it.asked();
+  assert.deepEqual([it.subscribe('a', 3).outcome, it.asked()], [ok(3), []]);
+});
+
+test('an idle child leaves to sessions what they share with simple clients', () => {
+  const it = subscribed();
+  const member = new Member();
+  it.subscribe('a');
+  it.test.answers(1, {});
+  it.subscribe('a', 2, member.caller);
+  it.subscriptions.forget();
+  it.asked();
+  it.test.relay.down(fault());
+  it.test.connect(() => it.subscriptions.restore(profile(), profile(), true));
+  assert.deepEqual(it.asked(), ['resources/subscribe a']);
+});
+
+test('a uri may have so many bytes, however many characters that are', () => {
+  const it = subscribed({ limits: { maxUriBytes: 4 } });
+  for (const uri of ['abcd', 'żó']) assert.equal(it.subscribe(uri).outcome, undefined);
+  for (const uri of ['abcde', 'żół']) assert.equal(it.subscribe(uri).outcome, 'invalid_params');
+});
+
+test('for whose sake the child is asked to watch a resource may be asked by it', () => {
+  const it = subscribed();
+  const { caller } = new Member();
+  it.subscribe('a', 1, caller);
+  assert.deepEqual([...it.test.relay.candidates().callers.keys()], [caller]);
+});
+
+// ---- a modern child, which says only what it was asked for
+
+const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
+
+function listening(capabilities: object = MODERN, readers = 0) {
+  const it = subscribed({ readers });
+  const restored = (): void => void it.subscriptions.restore(modern(capabilities), undefined, false);
+  restored();
+  return {
+    ...it,
+    restored,
+    /** What was said about subscriptions since the last look: a filter, or the id that is cancelled. */
+    filters: (): unknown[] => it.test.link.lines.splice(0).map((line) => JSON.parse(line).params).map(({ notifications, requestId }) => notifications ?? requestId),
+    /** The child agrees to the last listen. */
+    takes: (notifications: object): void => {
+      const { id } = it.test.link.last;
+      it.test.says({ jsonrpc: '2.0', method: ACKNOWLEDGED, params: { _meta: { 'io.modelcontextprotocol/subscriptionId': id }, notifications } });
+    },
+  };
+}
+
+const LISTS = { toolsListChanged: true, resourcesListChanged: true };
+
+test('a modern child is listened to for its lists as long as somebody may want to know of them', () => {
+  const it = listening();
+  const [one, two] = [new Reader(), new Reader()];
+  assert.deepEqual(it.filters(), []);
+  it.subscriptions.add(one);
+  it.subscriptions.add(two);
+  assert.deepEqual(it.filters(), [LISTS]);
+  it.subscriptions.delete(one);
+  assert.deepEqual(it.filters(), []);
+  it.subscriptions.delete(two);
+  assert.deepEqual(it.filters(), [1]);
+  it.subscriptions.add(one);
+  assert.deepEqual(it.filters(), [LISTS]);
+  it.subscriptions.down(fault());
+  it.restored();
+  assert.deepEqual(it.filters(), [LISTS]);
+  assert.deepEqual(listening({ tools: {} }, 1).filters(), []);
+});
+
+test('a resource of a modern child is listened to, and whoever asked is answered when the child has agreed', () => {
+  for (const [taken, outcome] of [
+    [{ resourceSubscriptions: ['a'] }, ok(1)],
+    [{ resourceSubscriptions: ['b'] }, 'error'],
+    [{}, 'error'],
+  ] as const) {
+    const it = listening();
+    const exchange = it.subscribe('a');
+    const { id } = it.test.link.last;
+    it.takes(taken);
+    if (outcome !== 'error') assert.deepEqual(exchange.outcome, outcome);
+    else assert.match(String(exchange.answers), /does not watch this resource/);
+    assert.deepEqual(it.filters(), [{ resourceSubscriptions: ['a'] }, ...(outcome === 'error' ? [id] : [])]);
+    assert.deepEqual(it.unsubscribe('a', 2).outcome, ok(2));
+    assert.deepEqual(it.filters(), outcome === 'error' ? [] : [id]);
+  }
+});
+
+test('a modern child that is lost before it has agreed costs those who asked one answer, and is asked again by the next', () => {
+  const it = listening();
+  const exchange = it.subscribe('a');
+  it.subscriptions.down(fault());
+  assert.equal(exchange.outcome, 'child_exited');
+  it.restored();
+  it.filters();
+  it.subscribe('a', 2);
+  assert.deepEqual(it.filters(), [{ resourceSubscriptions: ['a'] }]);
 });
 
 test('what an idle or stopped child watched is forgotten with it (R-53)', () => {
