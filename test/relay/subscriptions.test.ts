@@ -637,6 +637,53 @@ test('an idle child leaves to sessions what they share with simple clients', () 
   assert.deepEqual(it.asked(), ['resources/subscribe a']);
 });
 
+test('the child is told when the last of those who hold a resource leaves, and about whom (R-53)', () => {
+  const it = subscribed();
+  const [one, two] = [new Member(), new Member()];
+  for (const { caller } of [one, two]) {
+    it.subscribe('a', 1, caller);
+    it.test.answers(it.link.last.id, {});
+  }
+  it.asked();
+  it.unsubscribe('a', 2); // who holds nothing
+  assert.deepEqual(it.unsubscribe('a', 3, one.caller).outcome, ok(3));
+  assert.deepEqual(it.asked(), []);
+  it.subscriptions.delete(two);
+  assert.deepEqual(it.asked(), ['resources/unsubscribe a']);
+  assert.deepEqual([...it.test.relay.candidates().callers.keys()], [two.caller]);
+});
+
+test('a child that does not say in time whether it watches a resource is told that it need not', () => {
+  const it = subscribed();
+  it.subscribe('a');
+  it.asked();
+  it.test.clock.advance(300_000);
+  assert.equal(it.link.messages.at(-1).method, 'resources/unsubscribe');
+});
+
+test('a change of a resource is for those who hold it, or what it is a part of (R-54)', () => {
+  const parts: readonly (readonly [held: string, changed: string, heard: boolean])[] = [
+    ['test://a', 'test://a', true],
+    ['test://a', 'test://a/b', true],
+    ['test://a', 'test://a?b', true],
+    ['test://a', 'test://a#b', true],
+    ['test://a', 'test://ab', false],
+    ['test://a', 'test://', false],
+    ['test://a/', 'test://a/b', true],
+    ['test://a/', 'test://a', false],
+    ['test://a/b', 'test://a', false],
+  ];
+  for (const [held, changed, heard] of parts) {
+    const it = subscribed();
+    const member = new Member();
+    it.subscriptions.add(member);
+    it.subscribe(held, 1, member.caller);
+    it.test.answers(it.link.last.id, {});
+    it.hears({ jsonrpc: '2.0', method: 'notifications/resources/updated', params: { uri: changed } });
+    assert.deepEqual([member.take().length, it.readers[0]!.take().length], [heard ? 1 : 0, 1], `${held}, ${changed}`);
+  }
+});
+
 test('a uri may have so many bytes, however many characters that are', () => {
   const it = subscribed({ limits: { maxUriBytes: 4 } });
   for (const uri of ['abcd', 'żó']) assert.equal(it.subscribe(uri).outcome, undefined);
