@@ -53,7 +53,7 @@ export type Outcome = Buffer | ProxyError;
 export type Tap = (answer: Buffer) => 'held' | void;
 
 /** What becomes of a subscription of the proxy at a modern child. */
-export interface Subscribed {
+interface Subscribed {
   /** A notification that carries its id, which stands at `tag`. */
   heard(notification: RpcNotification, tag: Span): void;
   /** The child has ended it, by its answer or by a cancellation, or never got it; not called when the child itself has gone. */
@@ -64,7 +64,7 @@ export interface Subscribed {
 export const HOUSE = lonelyCaller();
 
 /** What a relay asks of the server that it belongs to. */
-export interface RelayEvents {
+interface RelayEvents {
   /** Somebody waits for the child. Answers why that is in vain, or `undefined`. */
   onWanted(): ProxyError | undefined;
   /** The child runs, and this request is about to be forwarded. `handled`: it is dealt with; a tap hears its answer. */

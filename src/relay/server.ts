@@ -178,10 +178,12 @@ export class McpServer {
     this.#relay.cancel(exchange, reason);
   }
 
-  /** Takes a client's notification: it never starts a child and never waits. */
-  notify(notification: RpcNotification): void {
+  /** Takes a client's notification: it never starts a child and never waits. Of a modern client's only a modern child can make something (R-108). */
+  notify(notification: RpcNotification, era: Era = 'legacy'): void {
     this.used();
-    if (forwardsNotification(notification.method, this.#owned && this.#profile?.era === 'legacy')) this.#relay.notify(notification);
+    const child = this.#profile?.era;
+    if (era === 'modern' && child !== 'modern') return;
+    if (forwardsNotification(notification.method, this.#owned && child === 'legacy')) this.#relay.notify(notification);
   }
 
   /** Adds a listener, until `leave` or the end of the server. */
@@ -255,12 +257,6 @@ export class McpServer {
     this.#relay.refuse(why);
     if (!this.#relay.connected) this.#close();
     return this.#supervisor.stop(drainMs);
-  }
-
-  /** Passes a modern client's notification on, to a child that can make something of it (R-108). */
-  notifyModern(notification: RpcNotification): void {
-    this.used();
-    if (this.#profile?.era === 'modern' && forwardsNotification(notification.method, false)) this.#relay.notify(notification);
   }
 
   /** Kills its processes at once. */

@@ -11,7 +11,7 @@ import { encodeCall, isObject, paramsOf, readMessage, type RpcNotification, type
 import { HOUSE, type Relay } from './relay.ts';
 
 /** What a child agreed to send; nothing, if it refused. Or why it has not said. */
-export type Taken = Readonly<Record<string, unknown>> | ProxyError;
+type Taken = Readonly<Record<string, unknown>> | ProxyError;
 
 interface Listen {
   /** Until it is acknowledged, or opened again. */

@@ -31,7 +31,7 @@ export class StatelessHttpTransport {
   post(name: string, body: RpcRequest | RpcNotification, req: IncomingMessage, res: ServerResponse): void {
     const server = this.#fleet.get(name);
     if (body.kind === 'notification') {
-      server.notifyModern(body);
+      server.notify(body, 'modern');
       return empty(res, 202);
     }
     const accepts = acceptable(req, NOT_ACCEPTABLE);
