@@ -86,7 +86,7 @@ test('an answer in big parts goes on in parts, under the id of its client; what 
           it.dispatch(exchange);
           const line = (id: string): string => answer(id).replace(BIG, fill);
           it.says(line(String(it.link.last.id)), parts);
-          assert.deepEqual(exchange.answers, [line(idText)]);
+          assert.deepEqual([exchange.answers, it.told], [[line(idText)], 0]);
           const isInFront = what === 'of 16 KiB with its id first' || what === 'of 16 KiB that is an error';
           const isPassedOn = isInFront && parts > 1 && Buffer.byteLength(line('1')) >= parts * BIG.length;
           assert.equal(exchange.parts, isPassedOn ? parts + 2 : 1, `${what}, ${parts} parts`);
