@@ -161,7 +161,7 @@ class ParkableCall implements Exchange, Caller {
 
   /** Continues the call for a retry, or says why not; then nothing has changed (P3, P4). */
   retry(leg: Exchange, request: RpcRequest): ProxyError | undefined {
-    if (this.#state === undefined || retryKey(request) !== this.#key) return unknownState();
+    if (retryKey(request) !== this.#key) return unknownState();
     const answers = this.#answersIn(request);
     if (answers instanceof ProxyError) return answers;
     this.#unpark();
