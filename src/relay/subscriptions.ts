@@ -236,8 +236,8 @@ export class Subscriptions {
   /** Whether that was the last holder, so that the child has to be told. */
   #drop(uri: string, holder: object): boolean {
     const holders = this.#held.get(uri);
-    if (holders?.delete(holder) !== true || holders.size > 0) return false;
-    return this.#held.delete(uri);
+    holders?.delete(holder);
+    return holders?.size === 0 && this.#held.delete(uri);
   }
 
   /** To whoever holds the resource, or one that it is part of; simple streams always hear it. */

@@ -653,6 +653,21 @@ test('the child is told when the last of those who hold a resource leaves, and a
   assert.deepEqual([...it.test.relay.candidates().callers.keys()], [two.caller]);
 });
 
+test('who asks for what is watched already has it at once, and holds it only if somebody is there', () => {
+  const it = subscribed();
+  const [stays, leaves] = [new Member(), new Member()];
+  it.subscribe('a', 1, stays.caller);
+  it.test.answers(it.link.last.id, {});
+  let watched: boolean | undefined;
+  it.subscriptions.hold('a', leaves.caller, {}, (_, watches) => {
+    watched = watches;
+    return false;
+  });
+  it.asked();
+  it.subscriptions.delete(stays);
+  assert.deepEqual([watched, it.asked()], [true, ['resources/unsubscribe a']]);
+});
+
 test('a child that does not say in time whether it watches a resource is told that it need not', () => {
   const it = subscribed();
   it.subscribe('a');
@@ -734,6 +749,8 @@ test('a modern child is listened to for its lists as long as somebody may want t
   it.subscriptions.add(one);
   assert.deepEqual(it.filters(), [LISTS]);
   it.subscriptions.down(fault());
+  it.subscriptions.add(two); // there is nobody to listen to
+  assert.deepEqual(it.filters(), []);
   it.restored();
   assert.deepEqual(it.filters(), [LISTS]);
   assert.deepEqual(listening({ tools: {} }, 1).filters(), []);
