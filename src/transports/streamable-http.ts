@@ -136,6 +136,7 @@ class Session implements Registered {
   readonly #log: StreamLog;
   /** The standalone one and those of POSTs, by id; those that are complete in the order in which they became so. */
   readonly #streams = new Map<string, LogicalStream>();
+  #finished = 0; // of them are complete
   readonly #standalone: LogicalStream;
   #connections = 0;
 
@@ -244,8 +245,8 @@ class Session implements Registered {
     stream.expiry = deadlines.add(limits.finishedStreamMs, () => this.#forget(stream));
     this.#streams.delete(stream.id);
     this.#streams.set(stream.id, stream);
-    const finished = [...this.#streams.values()].filter(({ complete }) => complete);
-    if (finished.length > limits.logEvents) this.#forget(finished[0] as LogicalStream);
+    if (++this.#finished <= limits.logEvents) return;
+    for (const oldest of this.#streams.values()) if (oldest.complete) return this.#forget(oldest);
   }
 
   close(why: ProxyError): void {
@@ -259,6 +260,7 @@ class Session implements Registered {
 
   #forget(stream: LogicalStream): void {
     stream.expiry?.cancel();
+    this.#finished--;
     this.#streams.delete(stream.id);
     this.#log.forget(stream);
   }
