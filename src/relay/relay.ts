@@ -92,6 +92,7 @@ const NEWLINE = Buffer.from('\n');
 // What is noted is shown to everybody when the child fails, and these may hold what is one client's alone.
 const STRAY = Buffer.from('(an answer that nobody waits for)\n');
 const NO_MESSAGE = Buffer.from('(a batch with something in it that is no message)\n');
+const MEMBER = '"jsonrpc"'; // a line that has this was meant to be a message
 
 export class Relay {
   readonly #name: string;
@@ -301,7 +302,9 @@ export class Relay {
       if (result !== undefined || line.length >= BIG_BYTES || isValue(line, id.value)) return this.#answer(call, line, id, result);
     }
     const message = readMessage(line, this.#world.limits);
-    if (message.kind === 'malformed') return link.note(Buffer.concat([line, NEWLINE]));
+    if (message.kind === 'malformed') {
+      return link.note(line.includes(MEMBER) ? Buffer.from(`(a message that cannot be read: ${message.detail})\n`) : Buffer.concat([line, NEWLINE]));
+    }
     for (const each of message.kind === 'batch' ? message.messages : [message]) {
       if (each.kind === 'malformed') link.note(NO_MESSAGE);
       else this.take(each, link);

@@ -650,7 +650,7 @@ test('answers to ids that nobody waits for settle nothing, and that they came is
   for (const id of ['2', '"1"', 'null']) it.says(`{"jsonrpc":"2.0","id":${id},"result":"${BIG}"}`);
   assert.deepEqual(exchange.answers, []);
   assert.equal(it.link.notes.length, strangers.length + 3);
-  const noMessage = '{"jsonrpc":"2.0","id":1.5,"result":"wrong"}\n';
+  const noMessage = '(a message that cannot be read: the id of a response must be a string, an integer or null)\n';
   for (const note of it.link.notes) assert.ok(note === '(an answer that nobody waits for)\n' || note === noMessage, note);
   it.answers(1, 'right');
   it.answers(1, 'late');
@@ -662,10 +662,22 @@ test('answers to ids that nobody waits for settle nothing, and that they came is
 
 test('lines that are no messages end nothing, are kept, and the answer after them arrives', () => {
   const it = new TestRelay();
+  const lines = ['listening on stdio', '{', '}', '[]', 'null', '42', '{}', '[INFO] ready', '{"level":"info","msg":"ready"}', `${BIG}}`];
+  const exchange = call();
+  it.dispatch(exchange);
+  for (const line of lines) it.says(line);
+  assert.deepEqual(exchange.answers, []);
+  assert.deepEqual(it.link.notes, lines.map((line) => line + LF));
+  it.answers(1);
+  assert.equal(exchange.answers.length, 1);
+});
+
+test('of a line that was meant to be a message it is kept what is wrong with it, but not what it says: it may be one client\'s', () => {
+  const it = new TestRelay();
   const lines: (string | Buffer)[] = [
-    'listening on stdio', '{', '}', '[]', 'null', '42', '{}', '[INFO] ready', '{"jsonrpc":"1.0","id":1,"result":1}', '{"jsonrpc":"2.0","id":1}',
+    '{"jsonrpc":"1.0","id":1,"result":1}', '{"jsonrpc":"2.0","id":1}',
     '{"jsonrpc":"2.0","id":1,"result":1,"error":{}}', '{"jsonrpc":"2.0","id":1,"result":1,"id":1}', '{"jsonrpc":"2.0","id":true,"result":1}',
-    '{"jsonrpc":"2.0","id":1,"result":"\t"}', `{"jsonrpc":"2.0","id":1,"result":"${BIG}"`, `{"jsonrpc":"2.0","id":1,"result":"${BIG}"}]`, `${BIG}}`,
+    '{"jsonrpc":"2.0","id":1,"result":"\t"}', `{"jsonrpc":"2.0","id":1,"result":"${BIG}"`, `{"jsonrpc":"2.0","id":1,"result":"${BIG}"}]`,
     Buffer.concat([Buffer.from('{"jsonrpc":"2.0","id":1,"result":"'), Buffer.from([0xff]), Buffer.from('"}')]),
     Buffer.concat([Buffer.from(`{"jsonrpc":"2.0","id":1,"result":"${BIG}`), Buffer.from([0xff]), Buffer.from('"}')]),
   ];
@@ -673,7 +685,11 @@ test('lines that are no messages end nothing, are kept, and the answer after the
   it.dispatch(exchange);
   for (const line of lines) it.says(Buffer.from(line as string));
   assert.deepEqual(exchange.answers, []);
-  assert.deepEqual(it.link.notes, lines.map((line) => Buffer.from(line as string).toString('latin1') + LF));
+  const wrong = [
+    '"jsonrpc" must be "2.0"', ...Array<string>(2).fill('neither a request, a notification nor a response'), 'duplicate member "id"',
+    'the id of a response must be a string, an integer or null', ...Array<string>(3).fill('not valid JSON'), ...Array<string>(2).fill('not valid UTF-8'),
+  ];
+  assert.deepEqual(it.link.notes, wrong.map((detail) => `(a message that cannot be read: ${detail})\n`));
   it.answers(1);
   assert.equal(exchange.answers.length, 1);
 });
