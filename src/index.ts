@@ -14,7 +14,7 @@ import { isLoopbackHost } from './http/guard.ts';
 import { listen, type HttpServer } from './http/server.ts';
 import { createProxy, IMPLEMENTATION } from './proxy.ts';
 
-const LAST_BYTES_MS = 400; // for answers that are on their way when everything else has ended
+const LAST_BYTES_MS = 400; // for answers that are still on their way when the five seconds of calls are over
 /** Why a port cannot be opened, and what to do. */
 const UNUSABLE: Readonly<Record<string, string>> = {
   EADDRINUSE: 'it is in use; set PORT to another one',
@@ -87,12 +87,12 @@ function dotenv(): string {
 
 function onSignal(signal: string): void {
   if (signalledAt === undefined) {
-    signalledAt = systemClock.now();
+    const now = (signalledAt = systemClock.now());
     log.info('-', 'shutdown', `${signal}: shutting down`);
     server?.stopAccepting();
     void proxy
       .close()
-      .then(() => server?.close(LAST_BYTES_MS))
+      .then(() => server?.close(Math.max(LAST_BYTES_MS, now + LIMITS.drainShutdownMs - systemClock.now())))
       .then(() => process.exit(0));
   } else if (systemClock.now() - signalledAt >= SECOND_SIGNAL_MS) {
     proxy.kill();

@@ -122,6 +122,26 @@ test('a call in flight is answered before it ends, and nobody new is let in', po
   assert.deepEqual(await ended, [0, null]);
 });
 
+test('an answer that its client is still reading arrives whole, as long as that is within the five seconds of calls', posix, async (t) => {
+  const program = start(t, { config: config({ fs: server('server.mjs') }) });
+  const { hostname, port } = new URL(await program.origin());
+  await running(program, 'fs');
+  const bytes = 32 * 2 ** 20;
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'big', arguments: { bytes } } });
+  const client = net.connect(Number(port), hostname);
+  client.write(`POST /fs/mcp HTTP/1.1\r\nHost: ${hostname}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  const [first] = (await once(client, 'data')) as [Buffer];
+  client.pause();
+  const ended = ends(program, 'SIGTERM');
+  await program.logged(/shutting down/);
+  const since = performance.now();
+  await until(() => performance.now() - since > 1_050 && !program.children().some(alive), 'a second has passed, and the server has gone');
+  let got = first.length;
+  for await (const chunk of client as AsyncIterable<Buffer>) got += chunk.length;
+  assert.ok(got > bytes, `${got} bytes came`);
+  assert.deepEqual(await ended, [0, null]);
+});
+
 test('two signals at once are one: it still ends its children step by step, with exit code 0', posix, async (t) => {
   const program = start(t, { config: config({ deaf: server('deaf-to-signals.mjs') }) });
   await running(program, 'deaf');
