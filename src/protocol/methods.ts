@@ -38,9 +38,17 @@ const REQUESTS = new Map<string, Handling>([
 ]);
 
 export function handlingOf(method: string): Handling {
-  // Tasks belong to one client, and a shared process would show them to all (R-135).
-  return REQUESTS.get(method) ?? (method.startsWith('tasks/') ? 'refuse' : 'forward');
+  return REQUESTS.get(method) ?? (isTasks(method) || isNotification(method) ? 'refuse' : 'forward');
 }
+
+/** Tasks belong to one client, and a shared process would show them to all (R-135). */
+const isTasks = (method: string): boolean => method.startsWith('tasks/');
+
+/**
+ * Whether this is the name of a notification. With an id it is no request that any server has, but one that goes by the
+ * method alone would take it for what it says: that another client's call is cancelled.
+ */
+export const isNotification = (method: string): boolean => method.startsWith('notifications/');
 
 /** What is told about a method that is not there; to a modern client with `status` 404 (http, "Protocol Version Header"). */
 export function methodNotFound(method: string, status = 200): ProxyError {
@@ -56,7 +64,7 @@ const OWN = new Set(['notifications/roots/list_changed', 'notifications/tasks/st
 /** Whether a client's notification goes on to the child; a request that lacks its id never does. `owned`: the child is this client's. */
 export function forwardsNotification(method: string, owned: boolean): boolean {
   if (OWN.has(method)) return owned;
-  return !CONSUMED.has(method) && !REQUESTS.has(method) && handlingOf(method) === 'forward';
+  return !CONSUMED.has(method) && !REQUESTS.has(method) && !isTasks(method);
 }
 
 /** Requests that a legacy server may send to a client. */

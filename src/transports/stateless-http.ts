@@ -7,7 +7,7 @@ import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import type { Accepts } from '../http/accept.ts';
 import { empty } from '../http/reply.ts';
-import { canAnswer, LISTEN, methodNotFound, missingCapability } from '../protocol/methods.ts';
+import { canAnswer, isNotification, LISTEN, methodNotFound, missingCapability } from '../protocol/methods.ts';
 import { checkHeaders, checkParamHeaders, type ParamHeader } from '../protocol/mirror.ts';
 import { isLegacyOnly, readEnvelope, type Envelope } from '../protocol/modern.ts';
 import type { Answer, Caller, Declared, Exchange, ModernRequest } from '../relay/exchange.ts';
@@ -39,7 +39,7 @@ export class StatelessHttpTransport {
     if (envelope instanceof ProxyError) throw envelope;
     const mismatch = checkHeaders(body, req.headers);
     if (mismatch !== undefined) throw mismatch;
-    if (isLegacyOnly(body.method)) throw methodNotFound(body.method, 404);
+    if (isLegacyOnly(body.method) || isNotification(body.method)) throw methodNotFound(body.method, 404);
     if (body.method === LISTEN) checkListen(body, accepts);
 
     server.dispatch(new StatelessExchange(server, body, envelope, accepts, req.headers, res, this.#world), body);

@@ -25,10 +25,10 @@ const requests: Readonly<Record<string, Handling>> = {
 
 const unknown = ['', ' ', 'x', 'vendor/thing', 'vendor/tasks/get', 'tasks', 'Ping', 'ping ', 'INITIALIZE', 'toString', 'constructor', '__proto__', 'hasOwnProperty'];
 
-test('the proxy handles what belongs to one client, refuses tasks and forwards the rest, unknown methods too', () => {
+test('the proxy handles what belongs to one client, refuses tasks and notifications that have an id, and forwards the rest, unknown methods too', () => {
   for (const [method, handling] of Object.entries(requests)) assert.equal(handlingOf(method), handling, method);
   for (const method of unknown) assert.equal(handlingOf(method), 'forward', method);
-  assert.equal(handlingOf('tasks/vendor'), 'refuse');
+  for (const method of ['tasks/vendor', 'notifications/cancelled', 'notifications/vendor']) assert.equal(handlingOf(method), 'refuse', method);
 });
 
 test('a notification goes on to a shared child, unless it belongs to one client or is a request that lacks its id', () => {
