@@ -58,20 +58,24 @@ export interface Layout {
   readonly meta: readonly Member[];
   /** Whether no line end stands between its tokens. */
   readonly isOneLine: boolean;
+  /** Whether their names are written in ASCII, without escapes. */
+  readonly isPlain: boolean;
 }
 
-let brokenLine = false; // the scan that is going on has met a line end
+// What the scan that is going on has met: a line end, a name that is not plain ASCII.
+let brokenLine = false;
+let oddName = false;
 
 /** Judges a whole JSON text and, in the same pass, lays a message out: at most `limit` + 1 members of each object. `undefined`: not JSON. */
 export function layoutOf(raw: Buffer, limit: number): Layout | undefined {
   const top: Member[] = [];
   const params: Member[] = [];
   const meta: Member[] = [];
-  brokenLine = false;
+  brokenLine = oddName = false;
   const at = skipSpace(raw, 0);
   const inner = { name: 'params', found: params, inner: { name: '_meta', found: meta } };
   const end = raw[at] === OPEN ? skipObject(raw, at, limit, top, inner) : skipValue(raw, at);
-  return end !== NONE && skipSpace(raw, end) === raw.length ? { top, params, meta, isOneLine: !brokenLine } : undefined;
+  return end !== NONE && skipSpace(raw, end) === raw.length ? { top, params, meta, isOneLine: !brokenLine, isPlain: !oddName } : undefined;
 }
 
 /** The members of a result, and of its `_meta`. */
@@ -135,6 +139,39 @@ export function duplicate(list: readonly Member[]): string | undefined {
     names.add(name);
   }
   return undefined;
+}
+
+/**
+ * Whether it is plain to see that of these names, in ASCII, no two are the same or similar, and none is similar to `own`:
+ * such names have one length, and most messages have none.
+ */
+export function areDistinct(list: readonly Member[], own: string): boolean {
+  if (list.length > FEW) return false;
+  for (let k = 0; k < list.length; k++) {
+    const { name } = list[k] as Member;
+    if (name.length === own.length && name !== own) return false;
+    for (let j = 0; j < k; j++) if ((list[j] as Member).name.length === name.length) return false;
+  }
+  return true;
+}
+
+/**
+ * The first name that lenient readers take for another one of these, or of `own`, if they do: many look at no case (Go's
+ * encoding/json, CVE-2026-27896) and some at no null characters (GO-2026-4770).
+ */
+export function lookalike(list: readonly Member[], own: readonly string[]): string | undefined {
+  const names = new Map(own.map((name) => [folded(name), name]));
+  for (const { name } of list) {
+    const as = folded(name);
+    if ((names.get(as) ?? name) !== name) return name;
+    names.set(as, name);
+  }
+  return undefined;
+}
+
+/** A name without what lenient readers overlook: null characters, case, and what Unicode folds to ASCII. */
+function folded(name: string): string {
+  return Buffer.from(name, 'latin1').toString().replaceAll('\0', '').toUpperCase().toLowerCase();
 }
 
 /** The edits that take members out of an object, commas and all. `undefined`: nothing would be left of it. */
@@ -296,6 +333,7 @@ function plainText(raw: Buffer, quoteAt: number, end: number): string | undefine
 function nameOf(raw: Buffer, at: number, end: number): string {
   const plain = plainText(raw, at, end);
   if (plain !== undefined) return plain;
+  oddName = true;
   const text = raw.toString('latin1', at + 1, end - 1);
   return text.includes('\\') ? Buffer.from(JSON.parse(raw.toString('utf8', at, end)) as string).toString('latin1') : text;
 }

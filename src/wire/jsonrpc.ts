@@ -2,7 +2,7 @@
 // are its bytes, so the layout of the members that may have to change is kept with it.
 
 import { Buffer, isUtf8 } from 'node:buffer';
-import { duplicate, elements, layoutOf, memberOf, members, OPEN, OPEN_ARRAY, opening, scalarOf, splice, spliceInPlace, valueOf, type Edit, type Layout, type Member } from './envelope.ts';
+import { areDistinct, duplicate, elements, layoutOf, lookalike, memberOf, members, OPEN, OPEN_ARRAY, opening, scalarOf, splice, spliceInPlace, valueOf, type Edit, type Layout, type Member } from './envelope.ts';
 
 export type Id = string | number;
 
@@ -173,7 +173,7 @@ function encode(idText: string, member: 'result' | 'error', value: unknown): Buf
 }
 
 function toMessage(raw: Buffer, layout: Layout, bounds: ReadBounds): RpcMessage | Malformed {
-  const { top } = layout;
+  const { top, isPlain } = layout;
   if (opening(raw) !== OPEN) return malformed('shape', 'expected a JSON object');
   const idMember = memberOf(top, 'id');
   const id = scalarOf(raw, idMember);
@@ -181,12 +181,15 @@ function toMessage(raw: Buffer, layout: Layout, bounds: ReadBounds): RpcMessage 
   const idText = idMember !== undefined && isOne && isId(id) ? textOf(raw, idMember) : undefined;
   const wrong = (detail: string) => malformed('shape', detail, idText);
 
-  const problem = crowded(top, bounds) ?? (scalarOf(raw, memberOf(top, 'jsonrpc')) === '2.0' ? undefined : '"jsonrpc" must be "2.0"');
-  if (problem !== undefined) return wrong(problem);
-
+  const version = memberOf(top, 'jsonrpc');
   const method = memberOf(top, 'method');
+  const params = memberOf(top, 'params');
   const result = memberOf(top, 'result');
   const error = memberOf(top, 'error');
+  const found = countOf(idMember) + countOf(version) + countOf(method) + countOf(params) + countOf(result) + countOf(error);
+  const problem = crowded(top, bounds, TOP, found === top.length) ?? (scalarOf(raw, version) === '2.0' ? undefined : '"jsonrpc" must be "2.0"');
+  if (problem !== undefined) return wrong(problem);
+
   if (method === undefined) {
     if ((result === undefined) === (error === undefined)) return wrong('neither a request, a notification nor a response');
     if (id !== null && !isId(id)) return wrong('the id of a response must be a string, an integer or null');
@@ -196,11 +199,11 @@ function toMessage(raw: Buffer, layout: Layout, bounds: ReadBounds): RpcMessage 
   }
 
   const name = scalarOf(raw, method);
-  const params = memberOf(top, 'params');
   if (typeof name !== 'string') return wrong('"method" must be a string');
   if (result !== undefined || error !== undefined) return wrong('a message with a method has neither a result nor an error');
   if (params !== undefined && raw[params.at] !== OPEN) return wrong('"params" must be an object');
-  const nested = crowded(layout.params, bounds) ?? crowded(layout.meta, bounds);
+  const nested = crowded(layout.params, bounds, PARAMS, isPlain && areDistinct(layout.params, '_meta'))
+    ?? crowded(layout.meta, bounds, META, isPlain && areDistinct(layout.meta, 'progressToken'));
   if (nested !== undefined) return wrong(nested);
 
   if (idMember === undefined) return { kind: 'notification', raw, layout, method: name };
@@ -208,11 +211,23 @@ function toMessage(raw: Buffer, layout: Layout, bounds: ReadBounds): RpcMessage 
   return { kind: 'request', raw, layout, id, idText, method: name };
 }
 
-/** What is wrong with the names of an object, if anything: the child may read another of two equal ones than we did. */
-function crowded(list: readonly Member[], bounds: ReadBounds): string | undefined {
+/** The names by which a message is judged and routed: a member that is called nearly so is refused even without the other. */
+const TOP = ['jsonrpc', 'id', 'method', 'params', 'result', 'error'];
+const PARAMS = ['_meta'];
+const META = ['progressToken'];
+
+/** What is wrong with the names of an object, if anything: the child may read another of two equal or similar ones than we did. `areFine`: not with the names. */
+function crowded(list: readonly Member[], bounds: ReadBounds, own: readonly string[], areFine: boolean): string | undefined {
   if (list.length > bounds.maxMembers) return `more than ${bounds.maxMembers} members`;
+  if (areFine) return undefined;
   const twice = duplicate(list);
-  return twice === undefined ? undefined : `duplicate member "${Buffer.from(twice, 'latin1')}"`;
+  if (twice !== undefined) return `duplicate member "${Buffer.from(twice, 'latin1')}"`;
+  const similar = lookalike(list, own);
+  return similar === undefined ? undefined : `member "${Buffer.from(similar, 'latin1')}" may be taken for another`;
+}
+
+function countOf(member: Member | undefined): number {
+  return member === undefined ? 0 : 1;
 }
 
 function malformed(why: Malformed['why'], detail: string, idText?: string): Malformed {

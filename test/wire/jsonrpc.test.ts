@@ -176,6 +176,23 @@ test('a member that is there twice makes a message malformed: at the top, in par
   }
 });
 
+test('a name that lenient readers take for another makes a message malformed: at the top, in params and in _meta', () => {
+  const message = (top: string, params = '', meta = '') => `{${top}"jsonrpc":"2.0","id":7,"method":"m","params":{${params}"z":0,"_meta":{${meta}"z":0}}}`;
+  const odd = ['"ID":1,', '"Id":1,', '"i\\u0044":1,', '"id\\u0000":1,', '"\\u0000id":1,', '"Method":1,', '"PARAMS":1,', '"params\\u0000":1,', '"paramſ":1,', '"reſult":1,', '"Result":1,', '"ERROR":1,', '"jſonrpc":1,', '"JsonRPC":1,'];
+  for (const padding of ['', BIG]) {
+    const refused = (text: string, name: string): void => assert.deepEqual(read(text + padding), shape(`member ${JSON.stringify(name).replaceAll('\\u0000', '\0')} may be taken for another`, '7'), text);
+    for (const each of odd) refused(message(each), Object.keys(JSON.parse(`{${each.slice(0, -1)}}`))[0] as string);
+    for (const name of ['_Meta', '_META']) refused(message('', `"${name}":1,`), name);
+    for (const name of ['progresstoken', 'ProgressToken', 'progreſsToken', 'progressTo\u212aen']) refused(message('', '', `"${name}":1,`), name);
+    for (const [one, other] of [['uri', 'URI'], ['uri', 'uri\0'], ['Name', 'name'], ['żółć', 'ŻÓŁĆ'], ['task', 'taſK']] as const) {
+      for (const place of [message(`${JSON.stringify(one)}:1,${JSON.stringify(other)}:2,`), message('', `${JSON.stringify(one)}:1,${JSON.stringify(other)}:2,`), message('', '', `${JSON.stringify(one)}:1,${JSON.stringify(other)}:2,`)]) refused(place, other);
+    }
+    refused(`{"jsonrpc":"2.0","id":7,"result":{},"Method":"m"}`, 'Method');
+    refused(`{"jsonrpc":"2.0","id":7,"result":{},"a":1,"b":1,"c":1,"d":1,"Params":1}`, 'Params');
+    for (const text of [message('"ids":1,"di":2,"METHODS":3,'), message('', '"ID":1,"Name":2,"METHOD":3,"Params":4,'), message('', '"_meta ":1,"arguments":{"a":1,"A":2},'), message('', '', '"Token":1,"_meta":2,"traceparent":3,')]) assert.equal(read(text + padding).kind, 'request', text);
+  }
+});
+
 test('a name that is there twice is shown as it is written', () => {
   for (const padding of ['', BIG]) assert.deepEqual(read(`{"jsonrpc":"2.0","id":7,"method":"m","żółć":1,"żółć":2}${padding}`), shape('duplicate member "żółć"', '7'));
 });
@@ -385,8 +402,8 @@ function agree(message: Exclude<ReturnType<typeof read>, { kind: 'batch' }>, val
     : calls && !('id' in value) ? 'notification'
     : answers && (value.id === null || asId(value.id)) ? 'response'
     : 'malformed';
-  // A parser does not show that a name was there twice or how many there were.
-  if (message.kind === 'malformed' && /^(duplicate|more than)/.test(message.detail)) return;
+  // A parser does not show that a name was there twice or how many there were, and takes none for another.
+  if (message.kind === 'malformed' && /^(duplicate|more than)|may be taken for another$/.test(message.detail)) return;
   assert.equal(message.kind, kind, about);
   if (message.kind === 'malformed') return void assert.equal(message.idText !== undefined && asId(JSON.parse(message.idText)), asId(value?.id), about);
   if (message.kind === 'request') assert.deepEqual([message.id, JSON.parse(Buffer.from(message.idText, 'latin1').toString())], [value.id, value.id], about);
