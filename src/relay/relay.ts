@@ -88,6 +88,7 @@ interface RelayEvents {
   onPending(): void;
 }
 
+const MAX_REASON_CHARS = 1_000; // why a client cancels: the room that cancellations have at a slow child is not for more
 const NEWLINE = Buffer.from('\n');
 // What is noted is shown to everybody when the child fails, and these may hold what is one client's alone.
 const STRAY = Buffer.from('(an answer that nobody waits for)\n');
@@ -544,7 +545,7 @@ export class Relay {
   /** Nobody waits for this call any more: its late answer will be dropped. */
   #abandon(call: Call, reason: string | undefined): void {
     const { clock, limits, deadlines } = this.#world;
-    if (reason !== undefined) this.#link?.write(encodeCall('notifications/cancelled', { requestId: call.id, reason }), true);
+    if (reason !== undefined) this.#link?.write(encodeCall('notifications/cancelled', { requestId: call.id, reason: reason.slice(0, MAX_REASON_CHARS) }), true);
     this.#close(call);
     call.gone = true;
     call.tap = undefined;

@@ -9,7 +9,7 @@ import type { Limits } from '../../src/config/limits.ts';
 import { tempDir, until } from '../support/files.ts';
 import type { Reply } from '../support/http.ts';
 import { node, startProxy, type TestProxy } from '../support/proxy.ts';
-import { hears, openSession } from '../support/session.ts';
+import { childHas, hears, inFlight, openSession } from '../support/session.ts';
 
 const good = node('server.mjs');
 const OK = { ok: true };
@@ -132,6 +132,25 @@ for (const [size, bytes, expected] of [
     assert.equal(reason ?? content.text.length, expected);
   });
 }
+
+test('a client that cancels its call with a long story does not end a server that reads late', async (t) => {
+  const file = join(tempDir(t), 'go');
+  const proxy = await startProxy(t, { x: node('reads-late.mjs', file) }, { limits: { maxStdinQueueBytes: 400_000, stdinReserveBytes: 100_000 } });
+  const session = await openSession(t, proxy, 'x', { capabilities: { elicitation: {} } });
+  const asked = await session.toolStream('ask');
+  const { id } = await hears(asked);
+  const other = await openSession(t, proxy);
+  const call = other.call('tools/call', { name: 'poke', padding: 'x'.repeat(300_000) }, 'other');
+  await inFlight(proxy, 2);
+  assert.equal((await other.notify('notifications/cancelled', { requestId: 'other', reason: 'x'.repeat(1_000_000) })).status, 202);
+  assert.equal((await call).status, 200);
+  assert.equal((await session.post({ jsonrpc: '2.0', id, result: { action: 'accept' } })).status, 202);
+  writeFileSync(file, '');
+  assert.deepEqual((await hears(asked)).result?.structuredContent, { action: 'accept' });
+  const [{ params }] = await childHas(proxy, 'notifications/cancelled');
+  assert.match(params.reason, /^x{1000}$/);
+  assert.equal(proxy.spawned().length, 1);
+});
 
 for (const [what, result] of [
   ['the same key twice', '{"a":1,"a":2,"id":1,"id":2}'],
