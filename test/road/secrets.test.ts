@@ -1,4 +1,5 @@
-// What is said about failures, and what is never said: values of the environment, of `.env`, and the token.
+// What is said about failures, and what is never said: values of the environment, of `.env`, and the token, and what is one
+// client's.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -106,4 +107,18 @@ test('every failure is in the log with what follows from it', async (t) => {
     ['error', 'exited with code 1, given up after 1 restart'],
   ]);
   assert.deepEqual(said('y').map((entry) => (entry as string[])[0]), ['error']);
+});
+
+test('an answer that cannot be read is one client\'s all the same: when the server dies, nobody is told what is in it', async (t) => {
+  const proxy = await startProxy(t, { x: { ...node('says-anything.mjs'), maxRestarts: 0 } });
+  const spoilt = [`{"jsonrpc":"2.0","id":$ID,"result":{"balance":NaN,"of":"${ENV}"}}`, `{"jsonrpc":"2.0","id":$ID,"result":{"of":"${ENV}"}`, `{"jsonrpc":"2.0","id":$ID,"result":"${ENV}","id":$ID}`];
+  const owner = await proxy.open('x', 'tools/call', { name: 'say', arguments: { lines: ['a plain line', ...spoilt], delayMs: 60_000 } });
+  const progress = '{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":$TOKEN,"progress":1}}';
+  const other = await proxy.stream('x', 'tools/call', { name: 'say', arguments: { lines: [progress], delayMs: 60_000 } }, { progressToken: 'p' });
+  await other.event('message');
+  process.kill(proxy.spawned()[0] as number, 'SIGKILL');
+  const { error } = JSON.parse((await other.event('message')).data);
+  assert.equal(error.data.stderr.split('\n')[0], 'a plain line');
+  hides(await everything(proxy, other.raw.toString()), ENV);
+  owner.abort();
 });
