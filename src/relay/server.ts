@@ -323,6 +323,8 @@ export class McpServer {
       case 'forward':
         // A client that has a connection of its own era must not take it for one of the other.
         if (request.method === 'server/discover' && exchange.caller.holder !== SIMPLE) return settled(exchange, methodNotFound(request.method));
+        // At a modern child it has no answer before its end, and what it tells would reach nobody.
+        if (request.method === LISTEN && profile.era === 'modern') return settled(exchange, methodNotFound(request.method));
         return profile.era === 'modern' && exchange.caller.holder !== SIMPLE && TAKES_INPUT.has(request.method)
           ? this.#held.tap(exchange, request)
           : 'forward';

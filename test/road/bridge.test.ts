@@ -58,6 +58,18 @@ describe('initialize', () => {
   });
 });
 
+for (const front of FRONTS.filter((each) => each !== 'stateless')) {
+  test(`subscriptions/listen of a client that speaks ${front} is unknown at once, as it could not hear of what it asks for`, async (t) => {
+    const proxy = await modern(t);
+    const client = await connectEra(t, proxy, front);
+    const { error } = await client.request('subscriptions/listen', { notifications: { toolsListChanged: true } }).answer();
+    assert.deepEqual([error.code, error.data.reason], [-32601, 'method_not_found']);
+    await client.tool('echo');
+    const listens = proxy.received('x').map((line) => JSON.parse(line)).filter(({ method }) => method === 'subscriptions/listen');
+    assert.deepEqual(listens.map(({ params }) => params._meta[key('clientInfo')].name), [IMPLEMENTATION.name], 'the one of the proxy');
+  });
+}
+
 describe('every request carries the envelope of 2026-07-28 (R-25)', () => {
   const REQUESTS: readonly (readonly [method: string, params?: object])[] = [
     ['tools/list'],
