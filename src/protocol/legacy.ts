@@ -75,13 +75,18 @@ export function withoutExecution(raw: Buffer): Buffer {
   return splice(raw, elementsOf(raw, tools).flatMap((tool) => without(raw, tool, inside(raw, tool), (name) => name === 'execution')));
 }
 
-/** The edits that make a client's message one for a legacy child, which must not see how a modern client speaks (R-26); an emptied `_meta` goes with its keys. */
-export function legacyEdits({ layout }: RpcRequest | RpcNotification): Edit[] {
+/**
+ * The edits that make a client's message one for a legacy child, which must not see how a modern client speaks (R-26); an emptied `_meta`
+ * goes with its keys. Unless the child is this client's own, a call is no task either: nobody could ask for its result (R-135).
+ */
+export function legacyEdits({ method, layout }: RpcRequest | RpcNotification, isOwn = false): Edit[] {
+  const isPlain = method === 'tools/call' && !isOwn;
+  const hidden = (name: string): boolean => RETRY_PARAMS.has(name) || (isPlain && name === 'task');
   const modernMeta = layout.meta.some(({ name }) => CLIENT_META.has(name));
-  if (!modernMeta && !layout.params.some(({ name }) => RETRY_PARAMS.has(name))) return [];
+  if (!modernMeta && !layout.params.some(({ name }) => hidden(name))) return [];
   const params = memberOf(layout.top, 'params') as Span;
   const meta = memberOf(layout.params, '_meta');
   const inMeta = meta === undefined ? [] : removal(meta, layout.meta, (name) => CLIENT_META.has(name));
-  const drop = (name: string): boolean => RETRY_PARAMS.has(name) || (name === '_meta' && inMeta === undefined);
+  const drop = (name: string): boolean => hidden(name) || (name === '_meta' && inMeta === undefined);
   return [...(inMeta ?? []), ...(removal(params, layout.params, drop) ?? [{ at: params.at, end: params.end, text: '{}' }])];
 }

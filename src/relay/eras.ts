@@ -14,9 +14,9 @@ import type { Outcome } from './relay.ts';
 
 const URL_MODE = { mode: 'url' };
 
-/** What has to change in a client's message for this child (R-25, R-26). `logLevel`: what the client has set. */
-export function outgoing(message: RpcRequest | RpcNotification, caller: Caller, child: Profile, house: Implementation, logLevel: string | undefined): Edit[] {
-  if (child.era === 'legacy') return legacyEdits(message);
+/** What has to change in a client's message for this child (R-25, R-26). `isOwn`: the child is this client's alone; `logLevel`: what the client has set. */
+export function outgoing(message: RpcRequest | RpcNotification, caller: Caller, child: Profile, isOwn: boolean, house: Implementation, logLevel: string | undefined): Edit[] {
+  if (child.era === 'legacy') return legacyEdits(message, isOwn);
   if (caller.era === 'modern' || message.kind === 'notification') return [];
   return envelopeEdits(message, envelopeFor(caller.declared, house, logLevel));
 }

@@ -74,7 +74,7 @@ export class McpServer {
     this.#relay = new Relay(name, world, {
       onWanted: () => this.#wanted(),
       onRequest: (exchange, request) => this.#handles(exchange, request),
-      onWrite: (message, caller) => outgoing(message, caller, this.#peer(), house, this.#subscriptions.levels.of(caller.holder)),
+      onWrite: (message, caller) => outgoing(message, caller, this.#peer(), owned, house, this.#subscriptions.levels.of(caller.holder)),
       goesOn: (exchange, method) => goesOn(method, exchange, this.#peer(), owned),
       onAnswer: (exchange, method, raw, id, result) => incoming(raw, id, method, exchange, this.#peer(), owned, result),
       onNotification: (notification) => this.#heard(notification),

@@ -245,6 +245,20 @@ test('tasks pass through to the process of a session, and are hidden where a pro
   assert.equal('execution' in (await proxy.simple('tools/list')).json().result.tools[0], false);
 });
 
+test('a call as a task reaches the process of a session, and is a call as any other where a process is shared', async (t) => {
+  const proxy = await Proxy.start(t, { x: isolated(), shared: node('server.mjs') });
+  const params = { name: 'echo', arguments: { task: 1 }, task: { ttl: 1_000 } };
+  const { task: _, ...plain } = params;
+  for (const [name, sent] of [['x', params], ['shared', plain]] as const) {
+    const session = await proxy.open({}, name);
+    assert.deepEqual((await session.call('tools/call', params)).json().result.structuredContent, params.arguments);
+    await session.call('vendor/call', params);
+    const { messages: seen } = await session.tool('journal');
+    const calls = seen.filter(({ params }: any) => params?.name === 'echo').map(({ method, params }: any) => [method, params]);
+    assert.deepEqual(calls, [['tools/call', sent], ['vendor/call', params]]);
+  }
+});
+
 test('its client may tell it that roots and tasks changed, which a shared process never hears', async (t) => {
   const proxy = await Proxy.start(t, { x: isolated(), shared: node('server.mjs') });
   for (const name of ['x', 'shared']) {
