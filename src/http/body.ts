@@ -6,6 +6,7 @@ import { ProxyError } from '../base/errors.ts';
 import { sendContinue } from './server.ts';
 
 const BIG_BYTES = 256 * 1024; // of a body that is gathered in one piece as it comes, so that it is never there twice
+const MAX_LOOSE = 1_024; // chunks of a body, until they are joined: one of a single byte costs more than a hundred
 
 export interface BodyOptions {
   readonly deadlines: Deadlines;
@@ -23,6 +24,7 @@ export function readJsonBody(req: IncomingMessage, res: ServerResponse, options:
   sendContinue(req, res);
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
+    let loose = 0; // of them, those at the end that are as they came
     let whole: Buffer | undefined; // what a big body is gathered in
     let bytes = 0;
     const { bodyTimeoutMs } = options.limits;
@@ -46,6 +48,10 @@ export function readJsonBody(req: IncomingMessage, res: ServerResponse, options:
       if (problem !== undefined) return refuse(problem);
       if (whole !== undefined) return void chunk.copy(whole, bytes - chunk.length);
       chunks.push(chunk);
+      if (++loose === MAX_LOOSE) {
+        chunks.push(Buffer.concat(chunks.splice(-loose)));
+        loose = 0;
+      }
       if (!(length >= BIG_BYTES && length <= 4 * bytes)) return; // nor where the length is no number
       whole = Buffer.allocUnsafeSlow(length); // memory for what is announced, once a good part of it is here
       for (let at = 0; chunks.length > 0; ) at += (chunks.shift() as Buffer).copy(whole, at);

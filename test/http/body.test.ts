@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { test, type TestContext } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Deadlines } from '../../src/base/clock.ts';
 import { ProxyError, type Reason } from '../../src/base/errors.ts';
 import { LIMITS } from '../../src/config/limits.ts';
@@ -108,6 +110,22 @@ test('a request that ends before or behind its announced length, as none of Node
     const reading = readJsonBody(req, {} as ServerResponse, { deadlines: new Deadlines(fakeClock()), limits: LIMITS });
     await assert.rejects(reading, { reason: 'invalid_request' });
   }
+});
+
+test('a body in chunks of one byte takes little more memory than its bytes while it comes', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const heap = (): number => (collect(), process.memoryUsage().heapUsed);
+  const req = Object.assign(new EventEmitter(), { headers: {} }) as unknown as IncomingMessage;
+  const reading = readJsonBody(req, {} as ServerResponse, { deadlines: new Deadlines(fakeClock()), limits: LIMITS });
+  const before = heap();
+  const bytes = 300_000;
+  for (let k = 0; k < bytes; k++) req.emit('data', Buffer.from([k % 251]));
+  const grown = heap() - before;
+  assert.ok(grown < 10 * bytes, `${grown} bytes of heap for ${bytes} of a body`);
+  req.emit('end');
+  const body = await reading;
+  assert.ok(body.length === bytes && body.every((byte, k) => byte === k % 251));
 });
 
 test('no body at all is an empty one', async (t) => {
