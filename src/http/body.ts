@@ -23,7 +23,9 @@ export function readJsonBody(req: IncomingMessage, res: ServerResponse, options:
   }
   sendContinue(req, res);
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
+    // The request lives as long as its answer takes, with all that listens to it: what is here goes at the end of the body.
+    let reading: { resolve(body: Buffer): void; reject(error: ProxyError): void } | undefined = { resolve, reject };
+    let chunks: Buffer[] = [];
     let loose = 0; // of them, those at the end that are as they came
     let whole: Buffer | undefined; // what a big body is gathered in
     let bytes = 0;
@@ -31,18 +33,20 @@ export function readJsonBody(req: IncomingMessage, res: ServerResponse, options:
     const deadline = options.deadlines.add(bodyTimeoutMs, () =>
       refuse(new ProxyError('request_timeout', `Request timeout: the body was not complete after ${bodyTimeoutMs} ms`)),
     );
-    let settled = false;
-    function settle(): void {
+    function settle(): typeof reading {
+      const read = reading;
       deadline.cancel();
-      settled = true;
+      reading = whole = undefined;
+      chunks = [];
+      return read;
     }
     function refuse(error: ProxyError): void {
-      settle();
+      const read = settle();
       discard(req, options);
-      reject(error);
+      read?.reject(error);
     }
     function take(chunk: Buffer): void {
-      if (settled) return;
+      if (reading === undefined) return;
       bytes += chunk.length;
       const problem = sizeProblem(bytes, options);
       if (problem !== undefined) return refuse(problem);
@@ -57,15 +61,13 @@ export function readJsonBody(req: IncomingMessage, res: ServerResponse, options:
       for (let at = 0; chunks.length > 0; ) at += (chunks.shift() as Buffer).copy(whole, at);
     }
     function finish(): void {
-      if (settled) return;
+      if (reading === undefined) return;
       if (whole !== undefined && bytes !== length) return gone(); // not from Node's own server: what was never written must not be read
-      settle();
-      resolve(whole ?? (chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes)));
+      const body = whole ?? (chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes));
+      settle()?.resolve(body);
     }
     function gone(): void {
-      if (settled) return;
-      settle();
-      reject(new ProxyError('invalid_request', 'Invalid Request: the body was cut off'));
+      settle()?.reject(new ProxyError('invalid_request', 'Invalid Request: the body was cut off'));
     }
     req.on('data', take).on('end', finish).on('close', gone);
   });

@@ -69,8 +69,9 @@ function postRequest(server: McpServer, world: World, request: RpcRequest, accep
 
 /** Sends requests on their way; those without an answer when their client leaves are cancelled. */
 function dispatch(server: McpServer, res: ServerResponse, requests: ReadonlyMap<SimpleExchange, RpcRequest>): void {
+  const exchanges = [...requests.keys()]; // without their requests, which may be megabytes
   res.once('close', () => {
-    for (const exchange of requests.keys()) if (!exchange.settled) server.cancel(exchange, 'the client disconnected');
+    for (const exchange of exchanges) if (!exchange.settled) server.cancel(exchange, 'the client disconnected');
   });
   for (const [exchange, request] of requests) server.dispatch(exchange, request);
 }
