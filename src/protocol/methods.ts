@@ -99,6 +99,19 @@ export function canAnswer(capabilities: Readonly<Record<string, unknown>>, metho
   return CLIENT_REQUESTS.has(method);
 }
 
+/** Of what a client declared, what `canAnswer` looks at. All of it may be megabytes, and is not for the proxy to keep. */
+export function askable(capabilities: Readonly<Record<string, unknown>>): Record<string, Record<string, object>> {
+  const kept: Record<string, Record<string, object>> = {};
+  for (const [name, parts] of ASKABLE) {
+    const declared = capabilities[name];
+    if (isObject(declared)) kept[name] = Object.fromEntries(parts.filter((part) => part in declared).map((part) => [part, {}]));
+  }
+  return kept;
+}
+
+/** The capabilities that `requiredCapabilities` names, and their parts. */
+const ASKABLE: readonly (readonly [name: string, parts: readonly string[]])[] = [['sampling', ['tools']], ['elicitation', ['form', 'url']], ['roots', []]];
+
 /** The methods during which a server may need input of its client (2026-07-28, mrtr). */
 export const TAKES_INPUT: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read']);
 

@@ -7,7 +7,7 @@ import { ProxyError } from '../base/errors.ts';
 import type { World } from '../config/world.ts';
 import type { Accepts } from '../http/accept.ts';
 import { empty } from '../http/reply.ts';
-import { canAnswer, isNotification, LISTEN, methodNotFound, missingCapability } from '../protocol/methods.ts';
+import { askable, canAnswer, isNotification, LISTEN, methodNotFound, missingCapability } from '../protocol/methods.ts';
 import { checkHeaders, checkParamHeaders, type ParamHeader } from '../protocol/mirror.ts';
 import { isLegacyOnly, readEnvelope, type Envelope } from '../protocol/modern.ts';
 import type { Answer, Caller, Declared, Exchange, ModernRequest } from '../relay/exchange.ts';
@@ -80,7 +80,7 @@ class StatelessExchange implements Exchange, Caller, ModernRequest {
 
   constructor(server: McpServer, { idText, method }: RpcRequest, envelope: Envelope, accepts: Accepts, headers: IncomingHttpHeaders, res: ServerResponse, world: World) {
     this.idText = idText;
-    this.declared = { capabilities: envelope.clientCapabilities };
+    this.declared = { capabilities: askable(envelope.clientCapabilities) };
     this.logLevel = envelope.logLevel;
     this.#server = server;
     this.#accepts = accepts;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CLIENT_REQUESTS, forwardsNotification, handlingOf, LIST_CHANGED, severityOf, type Handling } from '../../src/protocol/methods.ts';
+import { askable, canAnswer, CLIENT_REQUESTS, forwardsNotification, handlingOf, LIST_CHANGED, severityOf, type Handling } from '../../src/protocol/methods.ts';
 
 // Every request that a client of a legacy revision may send.
 const requests: Readonly<Record<string, Handling>> = {
@@ -46,6 +46,20 @@ test('to a process of its own a client may also say that its roots or a task of 
 
 test('a server may ask a client three things', () => {
   assert.deepEqual([...CLIENT_REQUESTS].sort(), ['elicitation/create', 'roots/list', 'sampling/createMessage']);
+});
+
+test('what is kept of declared capabilities answers as they do, and is no more than that', () => {
+  const parts = [undefined, {}, { form: {} }, { url: {}, form: 1 }, { url: null, x: 'x' }, { tools: {}, x: {} }, true, null, [], 'x'];
+  const asked = [['sampling/createMessage', {}], ['sampling/createMessage', { tools: [] }], ['elicitation/create', {}], ['elicitation/create', { mode: 'url' }], ['roots/list', {}], ['tools/list', {}]] as const;
+  for (const name of ['sampling', 'elicitation', 'roots', 'x', '__proto__']) {
+    for (const part of parts) {
+      const capabilities = { experimental: { x: 'x' }, [name]: part };
+      for (const [method, params] of asked) {
+        assert.equal(canAnswer(askable(capabilities), method, params), canAnswer(capabilities, method, params), `${method} of ${name}: ${JSON.stringify(part)}`);
+      }
+    }
+  }
+  assert.deepEqual(askable({ elicitation: { url: { much: 'x' }, much: 'x' }, roots: { much: 'x' }, extensions: {}, sampling: true }), { elicitation: { url: {} }, roots: {} });
 });
 
 test('three capabilities have a notification that their list has changed', () => {

@@ -23,12 +23,14 @@ function held(): number {
 const pad = 'x'.repeat(2 * MIB);
 const params = { name: 'hold', arguments: { key: 'k' } };
 const call = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { ...params, pad } };
+const said = { experimental: { x: Array.from({ length: MIB / 2 }, () => []) } };
 
 for (const [who, headers, message] of [
   ['a simple client', {}, call],
   ['a simple client, in a batch', {}, [call]],
   ['a client with a session', { Accept: BOTH }, call],
   ['a modern client', modernRequest('tools/call', params).headers, modernRequest('tools/call', { ...params, pad }).message],
+  ['a modern client that says much of itself', modernRequest('tools/call', params).headers, modernRequest('tools/call', params, { capabilities: said }).message],
 ] as const) {
   for (const framing of ['content-length', 'transfer-encoding']) {
     test(`calls of ${who}, while they wait for their answers, keep nothing that is big in their requests (${framing})`, async (t) => {
