@@ -18,7 +18,7 @@ export const LIMITS = {
   // One call
   requestHardCapMs: 3_600_000, // progress cannot keep a call for ever
   startWaitMs: 50_000, // below the 60 s after which client SDKs give up
-  maxKeptBytes: 67_108_864, // per server, of requests that wait or may have to be sent again
+  maxKeptBytes: 67_108_864, // per server, of requests that wait or may have to be sent again; and of answers to calls whose clients have to return
   tombstoneMs: 60_000, // a cancelled call may still make its server ask something
   maxMembers: 10_000, // members of a message, of its params, of its _meta: bounds what bookkeeping costs
   maxBatch: 100,

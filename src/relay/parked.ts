@@ -186,8 +186,15 @@ class ParkableCall implements Exchange, Caller {
 
   settle(answer: Buffer | ProxyError, status?: number): void {
     this.#dismiss();
-    if (this.#leg === undefined && this.#state !== undefined) this.#kept ??= answer;
-    else this.#finish(answer, status);
+    if (this.#leg !== undefined || this.#state === undefined) this.#finish(answer, status);
+    else this.#kept ??= this.#hasRoomFor(answer) ? answer : new ProxyError('busy', 'The answer is lost: too much waits for clients to return', { status: 200 });
+  }
+
+  /** Whether an answer may be kept beside those of other calls; one alone always. */
+  #hasRoomFor(answer: Buffer | ProxyError): boolean {
+    const { waiting, world } = this.#lot;
+    const others = [...waiting.values()].reduce((sum, call) => sum + bytesOf(call.#kept), 0);
+    return others === 0 || others + bytesOf(answer) <= world.limits.maxKeptBytes;
   }
 
   #finish(answer: Buffer | ProxyError, status?: number): void {
@@ -262,6 +269,11 @@ class ParkableCall implements Exchange, Caller {
     }
     return answered;
   }
+}
+
+/** What it takes to keep the end of a call. */
+function bytesOf(end: Buffer | ProxyError | undefined): number {
+  return end instanceof Buffer ? end.length : 0;
 }
 
 function malformed(detail: string): ProxyError {

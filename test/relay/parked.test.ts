@@ -342,4 +342,28 @@ describe('a parked call that ends by itself', () => {
     it.clock.advance(20);
     assert.deepEqual(Object.keys(asked(second).inputRequests), ['elicitation-1']);
   });
+
+  test('keeps what there is room for beside the others, and the retry of any other is told that its answer is lost', () => {
+    const it = parking({ limits: { maxKeptBytes: 1_000 } });
+    const park = (name: string): string => {
+      const leg = it.send({ name });
+      it.asks(name);
+      it.clock.advance(20);
+      return asked(leg).requestState;
+    };
+    const states = ['a', 'b', 'c', 'd'].map((name, k) => {
+      const requestState = park(name);
+      it.says({ id: k + 1, result: { content: [], x: 'x'.repeat(k === 0 ? 2_000 : 400) } });
+      return { name, requestState };
+    });
+    const [big, ...rest] = states.map((retry) => it.send(retry).outcome as any);
+    assert.equal(big.result.x.length, 2_000);
+    assert.deepEqual(rest, ['busy', 'busy', 'busy']);
+    const again = ['e', 'f', 'g'].map((name, k) => {
+      const requestState = park(name);
+      it.says({ id: k + 5, result: { content: [], x: 'x'.repeat(400) } });
+      return { name, requestState };
+    });
+    assert.deepEqual(again.map((retry) => it.send(retry).outcome).map((outcome: any) => outcome.result?.x.length ?? outcome), [400, 400, 'busy']);
+  });
 });
