@@ -69,6 +69,11 @@ export class ServerRequests {
     return this.#elicited.get(elicitationId as string)?.holder;
   }
 
+  /** A client has gone, and with it what is known of it. */
+  leave(holder: object): void {
+    for (const [elicitationId, caller] of this.#elicited) if (caller.holder === holder) this.#elicited.delete(elicitationId);
+  }
+
   /** The child is gone, and nobody waits for the answers. */
   down(): void {
     this.#elicited.clear();
@@ -77,7 +82,7 @@ export class ServerRequests {
 
   #remember(request: RpcRequest, caller: Caller): void {
     const elicitationId = request.method === 'elicitation/create' ? wordOf(request, 'elicitationId') : undefined;
-    if (typeof elicitationId !== 'string') return;
+    if (typeof elicitationId !== 'string' || caller.era === 'modern') return; // that era is not told (C.2)
     this.#elicited.set(elicitationId, caller);
     const [oldest] = this.#elicited.keys();
     if (this.#elicited.size > this.#limits.maxQuestions && oldest !== undefined) this.#elicited.delete(oldest);

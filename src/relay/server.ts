@@ -195,6 +195,7 @@ export class McpServer {
   leave(listener: Listener): void {
     this.streamEnded();
     this.#subscriptions.delete(listener);
+    this.#questions.leave(listener.holder);
   }
 
   /** A stream has ended that kept it awake: from now on it may be idle. */

@@ -12,14 +12,15 @@ type Candidates = ReturnType<Relay['candidates']>;
 
 /** A client that can be asked, and keeps what it is asked. */
 class Asked implements Caller {
-  readonly era = 'legacy';
+  readonly era: Caller['era'];
   readonly holder = this;
   readonly declared = { capabilities: {} };
   readonly questions: Question[] = [];
   readonly withdrawn: (readonly [Question, string])[] = [];
   readonly #able: boolean;
 
-  constructor(able = true) {
+  constructor(able = true, era: Caller['era'] = 'legacy') {
+    this.era = era;
     this.#able = able;
   }
 
@@ -278,4 +279,16 @@ test('who was sent to a URL is known until the process is gone, for so many URLs
   assert.deepEqual(['e0', 'e1', 'e2', 'other', undefined].map((id) => it.requests.elicited(id)), [undefined, callers[1], callers[2], undefined, undefined]);
   it.requests.down();
   assert.equal(it.requests.elicited('e2'), undefined);
+});
+
+test('a client that has left is not remembered for where it was sent, and one that cannot be told never is', () => {
+  const [left, stays, modern] = [new Asked(), new Asked(), new Asked(true, 'modern')];
+  let those = candidates([left], 0);
+  const it = asking({ get callers() { return those.callers; }, blurred: false, sole: undefined }); // prettier-ignore
+  for (const [id, caller] of [['e', left], ['f', stays], ['g', left], ['h', modern]] as const) {
+    those = candidates([caller], 0);
+    it.ask('elicitation/create', id, { mode: 'url', elicitationId: id });
+  }
+  it.requests.leave(left);
+  assert.deepEqual(['e', 'f', 'g', 'h'].map((id) => it.requests.elicited(id)), [undefined, stays, undefined, undefined]);
 });
