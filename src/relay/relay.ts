@@ -160,10 +160,11 @@ export class Relay {
     this.#checkDrained();
   }
 
-  /** Passes a client's notification on, if the child runs; it never waits. @throws ProxyError `busy` */
-  notify(notification: RpcNotification): void {
+  /** Passes a client's notification on, if the child runs; it never waits. `caller`: who that is. @throws ProxyError `busy` */
+  notify(notification: RpcNotification, caller = HOUSE): void {
     const written = this.#link?.write(oneLine(splice(notification.raw, this.#events.onWrite(notification, HOUSE))));
     if (written === false) throw this.#busy('it does not read what it is sent');
+    if (written === true) this.#serves(caller);
   }
 
   /**
@@ -451,7 +452,12 @@ export class Relay {
     this.#calls.push(call);
     this.#keptBytes += call.kept;
     if (!own) this.#inFlight++;
-    if (exchange.caller !== HOUSE) this.#served = this.#served === undefined || this.#served === exchange.caller ? exchange.caller : 'many';
+    this.#serves(exchange.caller);
+  }
+
+  /** The child has something of this caller, and may ask about it at any time. */
+  #serves(caller: Caller): void {
+    if (caller !== HOUSE) this.#served = this.#served === undefined || this.#served === caller ? caller : 'many';
   }
 
   /** The request in the child's words, under an id of its own. */

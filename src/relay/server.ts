@@ -14,7 +14,7 @@ import type { Era } from '../protocol/revisions.ts';
 import { memberOf } from '../wire/envelope.ts';
 import { encodeResult, paramOf, paramsOf, textOf, wordOf, type RpcNotification, type RpcRequest } from '../wire/jsonrpc.ts';
 import { goesOn, incoming, outgoing } from './eras.ts';
-import { SIMPLE, type Caller, type Exchange } from './exchange.ts';
+import { lonelyCaller, SIMPLE, type Caller, type Exchange } from './exchange.ts';
 import { HeldOpen } from './held-open.ts';
 import { Listens } from './listens.ts';
 import { Parked } from './parked.ts';
@@ -179,11 +179,11 @@ export class McpServer {
   }
 
   /** Takes a client's notification: it never starts a child and never waits. Of a modern client's only a modern child can make something (R-108). */
-  notify(notification: RpcNotification, era: Era = 'legacy'): void {
+  notify(notification: RpcNotification, era: Era = 'legacy', caller = lonelyCaller()): void {
     this.used();
     const child = this.#profile?.era;
     if (era === 'modern' && child !== 'modern') return;
-    if (forwardsNotification(notification.method, this.#owned && child === 'legacy')) this.#relay.notify(notification);
+    if (forwardsNotification(notification.method, this.#owned && child === 'legacy')) this.#relay.notify(notification, caller);
   }
 
   /** Adds a listener, until `leave` or the end of the server. */
@@ -210,8 +210,8 @@ export class McpServer {
   }
 
   /** Passes on progress of a client with a question of the server. */
-  answerProgress(notification: RpcNotification): void {
-    this.#relay.notify(notification);
+  answerProgress(notification: RpcNotification, caller: Caller): void {
+    this.#relay.notify(notification, caller);
   }
 
   /** A client sent something. */

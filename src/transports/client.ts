@@ -108,8 +108,8 @@ export class Client implements Caller {
   take(message: RpcNotification | RpcResponse): void {
     if (message.kind === 'response') return this.#answered(message);
     if (message.method === 'notifications/cancelled') return this.#cancelled(message);
-    if (message.method !== 'notifications/progress') return this.server.notify(message);
-    if (this.#answers(message)) this.server.answerProgress(message);
+    if (message.method !== 'notifications/progress') return this.server.notify(message, this.era, this);
+    if (this.#answers(message)) this.server.answerProgress(message, this);
   }
 
   canAsk(request: RpcRequest): boolean {

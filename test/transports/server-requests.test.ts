@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
 import { LIMITS } from '../../src/config/limits.ts';
 import { fakeClock, type FakeClock } from '../support/clock.ts';
-import { until } from '../support/files.ts';
+import { fixture, until } from '../support/files.ts';
 import type { SseStream } from '../support/http.ts';
 import { node, startProxy, type ProxySetup, type TestProxy } from '../support/proxy.ts';
 import { heardByChild, childHas, hears, ids, inFlight, openSession, said, type TestSession } from '../support/session.ts';
@@ -312,6 +312,29 @@ describe('whose question it is', () => {
     assert.deepEqual(reason(await heard('e2')), [-32603, 'ambiguous_client']);
     assert.equal(said(get).length, 1);
   });
+
+  for (const [who, notify] of [
+    ['a simple client', (proxy: TestProxy) => proxy.notify('x', 'notifications/vendor', { id: 'theirs' })],
+    ['another session', async (proxy: TestProxy, t: TestContext) => (await openSession(t, proxy)).notify('notifications/vendor', { id: 'theirs' })],
+  ] as const) {
+    test(`is not that of the only session that ever called, when ${who} has notified the server: it may be about that (R-59)`, async (t) => {
+      const script = `
+        import { send, serve } from ${JSON.stringify(`file://${fixture('stdio.mjs')}`)};
+        serve({ 'notifications/vendor': ({ params: { id } }) => send({ jsonrpc: '2.0', id, method: 'elicitation/create', params: ${JSON.stringify(FORM)} }) });`;
+      const proxy = await startProxy(t, { x: { command: process.execPath, args: ['--input-type=module', '-e', script] } });
+      const heard = (id: string): Promise<any> =>
+        until(() => proxy.received('x').map((line) => JSON.parse(line)).find((message) => message.id === id && message.method === undefined), `the answer to ${id}`);
+      const session = await openSession(t, proxy, 'x', { capabilities: ABLE });
+      const get = await session.get();
+      await session.tool('poke');
+      await session.notify('notifications/vendor', { id: 'mine' });
+      await reply(session, (await hears(get)).id);
+      assert.deepEqual((await heard('mine')).result, accepted);
+      await notify(proxy, t);
+      assert.deepEqual(reason(await heard('theirs')), [-32603, 'ambiguous_client']);
+      assert.equal(said(get).length, 1);
+    });
+  }
 
   test('of a session that was deleted is nobody\'s, and the child hears it at once', async (t) => {
     const proxy = await one(t);
