@@ -137,6 +137,10 @@ export class Relay {
   dispatch(exchange: Exchange, request: RpcRequest): void {
     const { limits, deadlines } = this.#world;
     if (this.pending >= limits.maxPending) return exchange.settle(this.#busy('too many calls are in flight'));
+    // The child gets short ones in their place, so that nothing else bounds what is kept of a call.
+    if (request.raw.length > limits.maxIdBytes && longestId(exchange, request) > limits.maxIdBytes) {
+      return exchange.settle(new ProxyError('invalid_request', `Invalid Request: an id and a progress token may have ${limits.maxIdBytes} bytes`));
+    }
     if (this.#link !== undefined && this.#drain === undefined) return this.#forward(exchange, request, this.#link);
     if (!this.#hasRoomFor(request.raw.length)) return exchange.settle(this.#busy('too much waits'));
     const deadline = deadlines.add(limits.startWaitMs, () => {
@@ -566,4 +570,10 @@ export class Relay {
   #checkDrained(): void {
     if (this.#drain !== undefined && this.#inFlight + this.#parked.size === 0) this.down(this.#drain.error);
   }
+}
+
+/** Bytes of the id of a request, or of its progress token. */
+function longestId({ idText }: Exchange, { layout }: RpcRequest): number {
+  const token = memberOf(layout.meta, 'progressToken');
+  return Math.max(idText.length, token === undefined ? 0 : token.end - token.at);
 }

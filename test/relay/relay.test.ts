@@ -370,6 +370,20 @@ test('beyond MAX_PENDING a request is refused as busy, waiting ones count, and a
   assert.equal(it.relay.pending, 2);
 });
 
+test('the id of a request and its progress token are bounded, which nothing else would be while it waits for its answer', () => {
+  const limits = { maxIdBytes: 1_000 };
+  const sized = (id: number, token: number) =>
+    new FakeExchange(`{"jsonrpc":"2.0","id":"${'i'.repeat(id - 2)}","method":"m","params":{"x":"${'x'.repeat(2_000)}","_meta":{"progressToken":"${'t'.repeat(token - 2)}"}}}`);
+  for (const connected of [true, false]) {
+    const it = new TestRelay({ limits, connected });
+    for (const [id, token, outcome] of [[1_000, 1_000, undefined], [1_001, 3, 'invalid_request'], [3, 1_001, 'invalid_request']] as const) {
+      const exchange = sized(id, token);
+      it.dispatch(exchange);
+      assert.deepEqual([exchange.outcome, it.relay.pending], [outcome, 1]);
+    }
+  }
+});
+
 test('what waits is bounded in bytes as well; one that is larger than the bound may wait alone', () => {
   const it = new TestRelay({ limits: { maxKeptBytes: 1_000 }, connected: false });
   const big = (bytes: number) => new FakeExchange(`{"jsonrpc":"2.0","id":1,"method":"m","params":{"x":"${'x'.repeat(bytes)}"}}`);
