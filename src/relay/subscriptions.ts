@@ -46,6 +46,8 @@ export class Subscriptions {
   readonly #held = new Map<string, Set<object>>();
   /** Those who wait for the answer to the one request for a URI. */
   readonly #subscribing = new Map<string, { readonly holder: object; readonly then: Then }[]>();
+  /** How many the child has been told to let go of and has not answered for. */
+  #leaving = 0;
   /** Of the running child; `undefined` while there is none. */
   #profile: Profile | undefined;
   /** What is listened to at a modern child: each URI, and '' for the lists. */
@@ -178,7 +180,7 @@ export class Subscriptions {
     } else if (waiting !== undefined && waiting.length < maxPending) waiting.push({ holder, then });
     else if (waiting !== undefined) then(new ProxyError('busy', `Server "${this.#name}" is busy: too many wait for its answer`), false);
     else if (Buffer.byteLength(uri) > maxUriBytes) then(new ProxyError('invalid_params', `Invalid params: "uri" may have ${maxUriBytes} bytes`), false);
-    else if (this.#held.size + this.#subscribing.size >= maxSubscriptions) {
+    else if (this.#held.size + this.#subscribing.size + this.#leaving >= maxSubscriptions) {
       then(new ProxyError('busy', `Server "${this.#name}" is busy: ${maxSubscriptions} resources are subscribed`), false);
     } else {
       this.#subscribing.set(uri, [{ holder, then }]);
@@ -221,8 +223,10 @@ export class Subscriptions {
   }
 
   #unsubscribe(uri: string, caller?: Caller): void {
-    if (this.#profile?.era === 'legacy') this.#relay.ask('resources/unsubscribe', { uri }, undefined, caller);
     this.#upstream.close(uri);
+    if (this.#profile?.era !== 'legacy') return;
+    this.#leaving++;
+    this.#relay.ask('resources/unsubscribe', { uri }, () => this.#leaving--, caller);
   }
 
   /** Keeps one listen for all lists at a modern child, while somebody may want to know of their changes. */

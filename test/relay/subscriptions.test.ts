@@ -546,6 +546,28 @@ test('more resources than the bound are refused as busy, those on their way incl
   assert.equal(it.subscribe('c').outcome, undefined);
 });
 
+test('what the child has not let go of yet counts among them, when clients have left as well, and no longer than it runs', () => {
+  for (const [how, end] of [
+    ['an answer', (it: ReturnType<typeof subscribed>) => it.test.answers(2, {})],
+    ['an error', (it: ReturnType<typeof subscribed>) => it.test.says({ jsonrpc: '2.0', id: 2, error: { code: 1, message: 'no' } })],
+    ['no answer in time', (it: ReturnType<typeof subscribed>) => it.test.clock.advance(300_000)],
+    ['the loss of the child', (it: ReturnType<typeof subscribed>) => (it.test.relay.down(fault()), it.test.connect())],
+  ] as const) {
+    const it = subscribed({ limits: { maxSubscriptions: 1 } });
+    const member = new Member();
+    it.subscriptions.add(member);
+    it.subscribe('a', 1, member.caller);
+    it.test.answers(1, {});
+    it.subscriptions.delete(member);
+    assert.deepEqual(it.asked(), ['resources/subscribe a', 'resources/unsubscribe a']);
+    assert.deepEqual([it.subscribe('b').outcome, it.asked()], ['busy', []], how);
+    end(it);
+    it.asked();
+    assert.equal(it.subscribe('b').outcome, undefined, how);
+    assert.deepEqual(it.asked(), ['resources/subscribe b'], how);
+  }
+});
+
 test('no more wait for the answer to one subscription than may be pending, whether or not they are still there', () => {
   const it = subscribed({ limits: { maxPending: 2 } });
   const [first, second] = [it.subscribe('a', 1), it.subscribe('a', 2)];
