@@ -16,7 +16,7 @@ export const LIMITS = {
   sseAfterMs: 2_000, // until a pending answer becomes a stream that can be resumed
 
   // One call
-  requestHardCapMs: 3_600_000, // progress cannot keep a call for ever
+  requestHardCapMs: 3_600_000, // progress cannot keep a call for ever, nor a client a question
   startWaitMs: 50_000, // below the 60 s after which client SDKs give up
   maxKeptBytes: 67_108_864, // per server, of requests that wait or may have to be sent again; and of answers to calls whose clients have to return
   tombstoneMs: 60_000, // a cancelled call may still make its server ask something

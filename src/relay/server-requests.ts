@@ -2,9 +2,10 @@
 // call is it about? It goes to that one client, never to all and never to a guess (R-58 to R-59d). This owns the
 // questions that clients have not answered yet.
 
+import type { Deadline } from '../base/clock.ts';
 import { ProxyError } from '../base/errors.ts';
 import type { Link } from '../child/handshake.ts';
-import type { Limits } from '../config/limits.ts';
+import type { World } from '../config/world.ts';
 import { CLIENT_REQUESTS, methodNotFound } from '../protocol/methods.ts';
 import { oneLine } from '../wire/envelope.ts';
 import { BIG_BYTES, encodeError, withId, wordOf, type RpcRequest } from '../wire/jsonrpc.ts';
@@ -14,22 +15,24 @@ import type { Relay } from './relay.ts';
 interface Asked {
   readonly caller: Caller;
   readonly question: Question;
+  /** A question lasts as long as a call may. */
+  readonly deadline: Deadline;
 }
 
 export class ServerRequests {
   readonly #relay: Relay;
   /** The one client of a process of its own; it needs no attribution. */
   readonly #owner: () => Caller | undefined;
-  readonly #limits: Limits;
+  readonly #world: Pick<World, 'deadlines' | 'limits'>;
   /** By the child's id as it was written: `1` and `"1"` are two. */
   readonly #open = new Map<string, Asked>();
   /** Who was sent to which URL; the server tells later that it is done with it. */
   readonly #elicited = new Map<string, Caller>();
 
-  constructor(relay: Relay, owner: () => Caller | undefined, limits: Limits) {
+  constructor(relay: Relay, owner: () => Caller | undefined, world: Pick<World, 'deadlines' | 'limits'>) {
     this.#relay = relay;
     this.#owner = owner;
-    this.#limits = limits;
+    this.#world = world;
   }
 
   /** A child asks; it gets its answer in any case. */
@@ -41,6 +44,7 @@ export class ServerRequests {
       request,
       answer: (answer) => {
         if (!this.#open.delete(request.idText)) return;
+        deadline.cancel();
         this.#relay.resume(caller);
         if (answer instanceof ProxyError) return refuse(answer);
         // On one line, as what a client writes on a line of its own must not become a message of the proxy.
@@ -49,8 +53,13 @@ export class ServerRequests {
         if (!link.write(message, message.length < BIG_BYTES)) refuse(new ProxyError('busy', 'The answer is too big for what you have not read yet'));
       },
     };
-    this.#open.set(request.idText, { caller, question });
-    this.#relay.suspend(caller); // the client may think as long as it likes
+    const { deadlines, limits } = this.#world;
+    const deadline = deadlines.add(limits.requestHardCapMs, () => {
+      caller.withdraw(question, 'it was not answered in time');
+      question.answer(new ProxyError('no_client', 'No answer'));
+    });
+    this.#open.set(request.idText, { caller, question, deadline });
+    this.#relay.suspend(caller); // the client may think as long as a call may last
     this.#remember(request, caller);
     caller.ask(question);
   }
@@ -60,6 +69,7 @@ export class ServerRequests {
     const asked = this.#open.get(idText);
     if (asked === undefined) return;
     this.#open.delete(idText);
+    asked.deadline.cancel();
     this.#relay.resume(asked.caller);
     asked.caller.withdraw(asked.question, reason);
   }
@@ -85,7 +95,7 @@ export class ServerRequests {
     if (typeof elicitationId !== 'string' || caller.era === 'modern') return; // that era is not told (C.2)
     this.#elicited.set(elicitationId, caller);
     const [oldest] = this.#elicited.keys();
-    if (this.#elicited.size > this.#limits.maxQuestions && oldest !== undefined) this.#elicited.delete(oldest);
+    if (this.#elicited.size > this.#world.limits.maxQuestions && oldest !== undefined) this.#elicited.delete(oldest);
   }
 
   /** Whom the request is for, or what the child is told instead. */
@@ -93,7 +103,7 @@ export class ServerRequests {
     const { method, idText } = request;
     if (!CLIENT_REQUESTS.has(method)) return methodNotFound(method);
     if (this.#open.has(idText)) return new ProxyError('invalid_request', 'Invalid Request: this id is in use');
-    const { maxQuestions, maxQuestionBytes } = this.#limits;
+    const { maxQuestions, maxQuestionBytes } = this.#world.limits;
     if (this.#open.size >= maxQuestions) return new ProxyError('busy', `Too many requests to clients are open: at most ${maxQuestions}`);
     const bytes = [...this.#open.values()].reduce((sum, { question }) => sum + question.request.raw.length, request.raw.length);
     if (this.#open.size > 0 && bytes > maxQuestionBytes) return new ProxyError('busy', `Too much is asked of clients: at most ${maxQuestionBytes} bytes`);

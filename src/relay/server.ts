@@ -90,7 +90,7 @@ export class McpServer {
       },
     });
     this.#subscriptions = new Subscriptions(name, world, this.#relay, owned);
-    this.#questions = new ServerRequests(this.#relay, () => this.#owner, world.limits);
+    this.#questions = new ServerRequests(this.#relay, () => this.#owner, world);
     this.#parked = new Parked(this.#relay, world, () => this.#profile);
     this.#held = new HeldOpen(this.#relay, world);
     this.#listens = new Listens(name, world, this.#relay, this.#subscriptions);

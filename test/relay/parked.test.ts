@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { LIMITS, type Limits } from '../../src/config/limits.ts';
+import type { Limits } from '../../src/config/limits.ts';
 import { legacyEdits } from '../../src/protocol/legacy.ts';
 import type { Caller } from '../../src/relay/exchange.ts';
 import { Parked } from '../../src/relay/parked.ts';
@@ -43,7 +43,7 @@ function parking({ limits = {}, connected = true }: { limits?: Partial<Limits>; 
     onLost: () => questions.down(),
     onPending: () => {},
   });
-  const questions = new ServerRequests(relay, () => undefined, LIMITS);
+  const questions = new ServerRequests(relay, () => undefined, world);
   const parked = new Parked(relay, world, () => ({ era: 'legacy', revision: '2025-11-25', capabilities: {}, raw: Buffer.from(`{"serverInfo":${INFO}}`) }));
   const connect = (): void => {
     link = new FakeLink();

@@ -6,6 +6,7 @@ import { lonelyCaller, type Caller, type Exchange, type Question } from '../../s
 import type { Relay } from '../../src/relay/relay.ts';
 import { ServerRequests } from '../../src/relay/server-requests.ts';
 import { readMessage, type RpcRequest } from '../../src/wire/jsonrpc.ts';
+import { noon, testWorld } from '../child/world.ts';
 import { bytes, call, FakeLink, TestRelay } from './fakes.ts';
 
 type Candidates = ReturnType<Relay['candidates']>;
@@ -47,16 +48,18 @@ function candidates(running: number | readonly Caller[], gone: number, blurred =
 
 /** A child that asks, among these candidates. */
 function asking(those: Candidates, { owner, ...limits }: { owner?: Caller; maxQuestions?: number; maxQuestionBytes?: number } = {}) {
+  const clock = noon();
   const patience: (readonly ['suspend' | 'resume', Caller])[] = [];
   const relay = {
     candidates: () => those,
     suspend: (caller: Caller) => void patience.push(['suspend', caller]),
     resume: (caller: Caller) => void patience.push(['resume', caller]),
   } as unknown as Relay;
-  const requests = new ServerRequests(relay, () => owner, { ...LIMITS, ...limits });
+  const requests = new ServerRequests(relay, () => owner, testWorld(clock, { limits }));
   const link = new FakeLink();
   return {
     requests,
+    clock,
     link,
     patience,
     ask: (method: string, id: unknown = 1, params: unknown = {}): void => {
@@ -122,7 +125,7 @@ test('what the child is told names the method and how many clients share it', ()
 
 test('over a relay the same is decided by the calls that the child has not answered', () => {
   const it = new TestRelay();
-  const requests = new ServerRequests(it.relay, () => undefined, LIMITS);
+  const requests = new ServerRequests(it.relay, () => undefined, testWorld(it.clock));
   const reason = (): string => {
     const link = new FakeLink();
     requests.ask(readMessage(bytes({ jsonrpc: '2.0', id: 1, method: 'elicitation/create' }), LIMITS) as RpcRequest, link);
@@ -209,6 +212,27 @@ test('an id that is in use is refused, 1 and "1" are two, and an answered one ma
   it.told();
   it.ask('elicitation/create', 1);
   assert.deepEqual([caller.questions.length, it.told()], [3, []]);
+});
+
+test('a question that is not answered for as long as a call may last is taken back, and the child is told; an answered one leaves no deadline', () => {
+  const caller = new Asked();
+  const it = asking(candidates([caller], 0), { maxQuestions: 4 });
+  for (const id of ['answered', 'cancelled', 'waits']) it.ask('elicitation/create', id);
+  caller.questions[0]!.answer(bytes({ jsonrpc: '2.0', id: 1, result: {} }));
+  it.requests.cancelled('"cancelled"', 'enough');
+  it.told();
+  it.clock.advance(3_599_999);
+  it.ask('elicitation/create', 'later');
+  assert.deepEqual(it.told(), []);
+  it.clock.advance(1);
+  assert.deepEqual(it.told().map(({ id, error }) => [id, error.data.reason]), [['waits', 'no_client']]);
+  assert.deepEqual(caller.withdrawn.map(([question]) => caller.questions.indexOf(question)), [1, 2]);
+  caller.questions[2]!.answer(bytes({ jsonrpc: '2.0', id: 1, result: {} }));
+  assert.deepEqual([it.told(), it.patience.filter(([how]) => how === 'resume').length], [[], 3]);
+  it.requests.down();
+  assert.equal(it.clock.pending, 1, 'the timer of all deadlines, for one that was not over');
+  it.clock.advance(3_600_000);
+  assert.deepEqual([it.told(), it.clock.pending], [[], 0]);
 });
 
 test('a child has a bounded number of open questions', () => {
