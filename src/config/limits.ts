@@ -21,7 +21,7 @@ export const LIMITS = {
   maxKeptBytes: 67_108_864, // per server, of requests that wait or may have to be sent again; and of answers to calls whose clients have to return
   tombstoneMs: 60_000, // a cancelled call may still make its server ask something
   maxMembers: 10_000, // members of a message, of its params, of its _meta: bounds what bookkeeping costs
-  maxIdBytes: 16_384, // of a request, and of its progress token: they are kept until it has its answer
+  maxIdBytes: 16_384, // of a request, and of its progress token, which are kept until it has its answer
   maxBatch: 100,
   maxInitializeBytes: 262_144, // of a client with a session: what it says of itself is kept as long as that lasts
   maxSubscriptions: 1_000, // resource URIs per server

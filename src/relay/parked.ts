@@ -11,9 +11,9 @@ import type { Profile } from '../protocol/legacy.ts';
 import { canAnswer, missingCapability, TAKES_INPUT } from '../protocol/methods.ts';
 import { serverInfoOf, stampResult } from '../protocol/modern.ts';
 import { memberOf, members, OPEN, valueOf } from '../wire/envelope.ts';
-import { encodeResult, paramsOf, textOf, withId, wordOf, type RpcRequest } from '../wire/jsonrpc.ts';
+import { encodeResult, paramsOf, withId, wordOf, type RpcRequest } from '../wire/jsonrpc.ts';
 import type { Caller, Exchange, ModernRequest, Question } from './exchange.ts';
-import type { Relay } from './relay.ts';
+import { tokenTextOf, type Relay } from './relay.ts';
 
 /** What the calls of one server share. */
 interface Lot {
@@ -230,8 +230,7 @@ class ParkableCall implements Exchange, Caller {
 
   #attach(leg: Exchange, request: RpcRequest): void {
     this.#leg = leg;
-    const token = memberOf(request.layout.meta, 'progressToken');
-    this.#token = token && textOf(request.raw, token);
+    this.#token = tokenTextOf(request, this.#lot.world.limits.maxIdBytes);
     this.modern = leg.modern;
     this.#lot.legged.push(this);
   }

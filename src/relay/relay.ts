@@ -137,10 +137,8 @@ export class Relay {
   dispatch(exchange: Exchange, request: RpcRequest): void {
     const { limits, deadlines } = this.#world;
     if (this.pending >= limits.maxPending) return exchange.settle(this.#busy('too many calls are in flight'));
-    // The child gets short ones in their place, so that nothing else bounds what is kept of a call.
-    if (request.raw.length > limits.maxIdBytes && longestId(exchange, request) > limits.maxIdBytes) {
-      return exchange.settle(new ProxyError('invalid_request', `Invalid Request: an id and a progress token may have ${limits.maxIdBytes} bytes`));
-    }
+    // The child gets a short one in its place, so that nothing else bounds it.
+    if (exchange.idText.length > limits.maxIdBytes) return exchange.settle(new ProxyError('invalid_request', `Invalid Request: an id may have ${limits.maxIdBytes} bytes`));
     if (this.#link !== undefined && this.#drain === undefined) return this.#forward(exchange, request, this.#link);
     if (!this.#hasRoomFor(request.raw.length)) return exchange.settle(this.#busy('too much waits'));
     const deadline = deadlines.add(limits.startWaitMs, () => {
@@ -436,7 +434,6 @@ export class Relay {
     const { clock, limits, deadlines } = this.#world;
     if (tap !== undefined && !this.#hasRoomFor(request.raw.length)) return exchange.settle(this.#busy('too much waits'));
     const now = clock.now();
-    const token = memberOf(request.layout.meta, 'progressToken');
     const call: Call = {
       id: link.nextId(),
       method: request.method,
@@ -444,7 +441,7 @@ export class Relay {
       own,
       tap,
       kept: tap === undefined ? 0 : request.raw.length,
-      tokenText: token && textOf(request.raw, token),
+      tokenText: tokenTextOf(request, limits.maxIdBytes),
       hardEnd: now + limits.requestHardCapMs,
       deadline: undefined,
       gone: false,
@@ -572,8 +569,8 @@ export class Relay {
   }
 }
 
-/** Bytes of the id of a request, or of its progress token. */
-function longestId({ idText }: Exchange, { layout }: RpcRequest): number {
+/** The progress token of a request as it was written; none where it is longer than what is kept of one. */
+export function tokenTextOf({ raw, layout }: RpcRequest, maxBytes: number): string | undefined {
   const token = memberOf(layout.meta, 'progressToken');
-  return Math.max(idText.length, token === undefined ? 0 : token.end - token.at);
+  return token === undefined || token.end - token.at > maxBytes ? undefined : textOf(raw, token);
 }

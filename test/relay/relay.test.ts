@@ -370,16 +370,22 @@ test('beyond MAX_PENDING a request is refused as busy, waiting ones count, and a
   assert.equal(it.relay.pending, 2);
 });
 
-test('the id of a request and its progress token are bounded, which nothing else would be while it waits for its answer', () => {
+test('an id that is too long is refused, and of a progress token that is, no progress is passed on: nothing else bounds what a call keeps of them', () => {
   const limits = { maxIdBytes: 1_000 };
   const sized = (id: number, token: number) =>
-    new FakeExchange(`{"jsonrpc":"2.0","id":"${'i'.repeat(id - 2)}","method":"m","params":{"x":"${'x'.repeat(2_000)}","_meta":{"progressToken":"${'t'.repeat(token - 2)}"}}}`);
-  for (const connected of [true, false]) {
-    const it = new TestRelay({ limits, connected });
-    for (const [id, token, outcome] of [[1_000, 1_000, undefined], [1_001, 3, 'invalid_request'], [3, 1_001, 'invalid_request']] as const) {
+    new FakeExchange(`{"jsonrpc":"2.0","id":"${'i'.repeat(id - 2)}","method":"m","params":{"_meta":{"progressToken":"${'t'.repeat(token - 2)}"}}}`);
+  for (const [id, token, outcome, notified] of [[1_000, 1_000, undefined, 1], [1_001, 3, 'invalid_request', 0], [3, 1_001, undefined, 0]] as const) {
+    for (const connected of [true, false]) {
+      const it = new TestRelay({ limits, connected });
       const exchange = sized(id, token);
       it.dispatch(exchange);
-      assert.deepEqual([exchange.outcome, it.relay.pending], [outcome, 1]);
+      assert.deepEqual([exchange.outcome, it.relay.pending], [outcome, outcome === undefined ? 1 : 0]);
+      if (!connected) it.connect();
+      if (outcome !== undefined) continue;
+      it.says({ jsonrpc: '2.0', method: 'notifications/progress', params: { progressToken: it.link.last.params._meta.progressToken, progress: 1 } });
+      assert.equal(exchange.notified.length, notified);
+      it.answers(it.link.last.id);
+      assert.equal((exchange.outcome as any).id, exchange.request.id);
     }
   }
 });
