@@ -193,8 +193,8 @@ class ParkableCall implements Exchange, Caller {
   /** Whether an answer may be kept beside those of other calls; one alone always. */
   #hasRoomFor(answer: Buffer | ProxyError): boolean {
     const { waiting, world } = this.#lot;
-    const others = [...waiting.values()].reduce((sum, call) => sum + bytesOf(call.#kept), 0);
-    return others === 0 || others + bytesOf(answer) <= world.limits.maxKeptBytes;
+    const others = [...waiting.values()].reduce((sum, call) => sum + keptBytes(call.#kept), 0);
+    return others === 0 || others + keptBytes(answer) <= world.limits.maxKeptBytes;
   }
 
   #finish(answer: Buffer | ProxyError, status?: number): void {
@@ -271,7 +271,7 @@ class ParkableCall implements Exchange, Caller {
 }
 
 /** What it takes to keep the end of a call. */
-function bytesOf(end: Buffer | ProxyError | undefined): number {
+function keptBytes(end: Buffer | ProxyError | undefined): number {
   return end instanceof Buffer ? end.length : 0;
 }
 

@@ -164,7 +164,7 @@ export class Relay {
 
   /** Passes a client's notification on, if the child runs; it never waits. `caller`: who that is. @throws ProxyError `busy` */
   notify(notification: RpcNotification, caller = HOUSE): void {
-    const written = this.#link?.write(oneLine(splice(notification.raw, this.#events.onWrite(notification, HOUSE))));
+    const written = this.#link?.write(oneLine(splice(notification.raw, this.#events.onWrite(notification, caller))));
     if (written === false) throw this.#busy('it does not read what it is sent');
     if (written === true) this.#serves(caller);
   }

@@ -179,10 +179,10 @@ export class McpServer {
   }
 
   /** Takes a client's notification: it never starts a child and never waits. Of a modern client's only a modern child can make something. */
-  notify(notification: RpcNotification, era: Era = 'legacy', caller = lonelyCaller()): void {
+  notify(notification: RpcNotification, caller = lonelyCaller()): void {
     this.used();
     const child = this.#profile?.era;
-    if (era === 'modern' && child !== 'modern') return;
+    if (caller.era === 'modern' && child !== 'modern') return;
     if (forwardsNotification(notification.method, this.#owned && child === 'legacy')) this.#relay.notify(notification, caller);
   }
 

@@ -108,7 +108,7 @@ export class Client implements Caller {
   take(message: RpcNotification | RpcResponse): void {
     if (message.kind === 'response') return this.#answered(message);
     if (message.method === 'notifications/cancelled') return this.#cancelled(message);
-    if (message.method !== 'notifications/progress') return this.server.notify(message, this.era, this);
+    if (message.method !== 'notifications/progress') return this.server.notify(message, this);
     if (this.#answers(message)) this.server.answerProgress(message, this);
   }
 

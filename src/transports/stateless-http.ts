@@ -10,7 +10,7 @@ import { empty } from '../http/reply.ts';
 import { askable, canAnswer, isNotification, LISTEN, methodNotFound, missingCapability } from '../protocol/methods.ts';
 import { checkHeaders, checkParamHeaders, type ParamHeader } from '../protocol/mirror.ts';
 import { isLegacyOnly, readEnvelope, type Envelope } from '../protocol/modern.ts';
-import type { Answer, Caller, Declared, Exchange, ModernRequest } from '../relay/exchange.ts';
+import { lonelyCaller, type Answer, type Caller, type Declared, type Exchange, type ModernRequest } from '../relay/exchange.ts';
 import type { Fleet } from '../relay/fleet.ts';
 import type { McpServer } from '../relay/server.ts';
 import { oneLine } from '../wire/envelope.ts';
@@ -31,7 +31,7 @@ export class StatelessHttpTransport {
   post(name: string, body: RpcRequest | RpcNotification, req: IncomingMessage, res: ServerResponse): void {
     const server = this.#fleet.get(name);
     if (body.kind === 'notification') {
-      server.notify(body, 'modern');
+      server.notify(body, { ...lonelyCaller(), era: 'modern' });
       return empty(res, 202);
     }
     const accepts = acceptable(req, NOT_ACCEPTABLE);
