@@ -504,6 +504,18 @@ describe('Last-Event-ID', () => {
     assert.equal(await running.ended, 'end');
   });
 
+  test('of a stream that is complete finds it, however many were forgotten for their age before (R-94)', async (t) => {
+    const clock = fakeClock();
+    const own = await one(t, { clock, limits: { logEvents: 3, idleTimeoutMs: 0 } });
+    await own.becomes('x', 'running');
+    const session = await openSession(t, own, 'x', { version: '2025-11-25' });
+    for (let k = 0; k < 4; k++) await (await session.toolStream('progress', { steps: 1 })).ended;
+    await clock.run(300_001);
+    const stream = await session.toolStream('progress', { steps: 1 });
+    await stream.ended;
+    assert.equal((await session.get(ids(stream).at(-1))).status, 405);
+  });
+
   test('of a JSON-RPC error that ended a primed stream is 405 too (T-54a)', async (t) => {
     const own = await one(t, { limits: { sseAfterMs: 0 } });
     const session = await openSession(t, own, 'x', { version: '2025-11-25' });
