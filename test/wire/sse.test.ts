@@ -276,17 +276,24 @@ test('a stream that waits behind another answer on its connection keeps what is 
 });
 
 test('a stream that waits behind another answer is not cut off for it, however long that takes', async (t) => {
-  const { open, clock, opened } = await serve(t);
-  const first = await open.raw();
-  first.connection.write('GET /second HTTP/1.1\r\nHost: x\r\n\r\n');
-  await until(() => opened.length === 2, 'the second stream is open');
-  const second = opened[1]!;
+  const clock = fakeClock();
+  const calls: ServerResponse[] = []; // of which nothing is said meanwhile
+  const streams: SseStream[] = [];
+  let closed = 0;
+  const { port } = await listen(t, (req, res) => {
+    if (req.url === '/call') calls.push(res);
+    else streams.push(new SseStream(res, { clock, limits: LIMITS }, () => closed++));
+  });
+  const connection = await connect(port);
+  t.after(() => connection.close());
+  connection.write('GET /call HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n');
+  await until(() => streams.length === 1, 'the stream is open');
   await clock.run(10 * 60_000);
-  first.stream.end();
-  second.stream.write(encodeEvent('message', 'of the second'));
-  await first.connection.until((text) => text.includes('of the second'));
-  first.connection.abort();
-  await until(() => second.closed() === 1 && clock.pending === 0, 'both streams are closed');
+  calls[0]!.end();
+  streams[0]!.write(encodeEvent('message', 'of the second'));
+  await connection.until((text) => text.includes('of the second'));
+  connection.abort();
+  await until(() => closed === 1 && clock.pending === 0, 'the stream is closed');
 });
 
 test('a stream that has ended leaves nothing behind on a connection that goes on', async (t) => {
